@@ -1,0 +1,8 @@
+//! Quorate: a Raft-replicated work queue with SWIM membership.
+//!
+//! The rooms, and who may look into which (`ARCHITECTURE.md` draws it, `tests/tidy.rs` holds it):
+//! [`queue`] is the rules, pure; [`node`] composes them with `raft` and `membership` and owns time;
+//! [`http`] and [`client`] speak [`wire`], the JSON of the public contract; [`cli`] is one file a verb.
+
+pub mod node;
+pub mod queue;

@@ -1,0 +1,3 @@
+//! `queue`: parse, run, exit code.
+
+fn main() {}

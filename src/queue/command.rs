@@ -1,0 +1,234 @@
+//! What can be asked of the queue. These types are stored in the log: variants and fields are only
+//! ever appended, inside a new version (`node::codec` frames them; golden bytes hold them).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{GroupName, JobId, QueueName, RequestId, Stamp, Token, WallMs, WorkType, WorkerId};
+
+/// One entry of the log: what waited when the leader last proposed, and the leader's clocks. An entry
+/// with no command is a tick: it only lets time pass.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Entry {
+    /// The leader's clocks as it proposed.
+    pub stamp: Stamp,
+    /// Applied in this order.
+    pub commands: Vec<Command>,
+}
+
+/// One request that may change the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Command {
+    /// Adds jobs.
+    Add(Add),
+    /// Leases jobs to a worker.
+    Claim(Claim),
+    /// The holder says that it runs the job.
+    Start(Holding),
+    /// A worker extends its leases.
+    Heartbeat(Heartbeat),
+    /// The holder has finished the job.
+    Complete(Complete),
+    /// The holder could not finish the job.
+    Fail(Fail),
+    /// The holder gives the job back; the attempt does not count.
+    Release(Release),
+    /// Ends a job that is not finished.
+    Cancel(Cancel),
+}
+
+/// Jobs to add, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Add {
+    /// The jobs. All are accepted, or none is (a caller that wants each to answer for itself sends
+    /// one command a job).
+    pub jobs: Vec<NewJob>,
+}
+
+/// One job as it is added.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NewJob {
+    /// The idempotency key; made by the receiving node when the caller gave none.
+    pub id: JobId,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// Its kind.
+    pub work_type: WorkType,
+    /// What the worker gets, as the bytes that came.
+    pub payload: Payload,
+    /// 0–100, higher first.
+    pub priority: u8,
+    /// When it may first be handed out.
+    pub delay: Delay,
+    /// The lease that a claim grants unless it asks otherwise, ms; `None`: the queue's default.
+    pub lease_ms: Option<u64>,
+    /// How many attempts it has; `None`: the queue's default.
+    pub max_attempts: Option<u32>,
+    /// How long it waits after `fail`.
+    pub backoff: Backoff,
+    /// It becomes `expired` when not claimed for the first time within this, ms.
+    pub expires_in_ms: Option<u64>,
+    /// It is `blocked` until all of these are `completed`.
+    pub depends_on: Vec<JobId>,
+    /// What a dependency that ends otherwise does to it.
+    pub on_dependency_failure: OnDependencyFailure,
+    /// At most one job of a group is leased at a time.
+    pub group: Option<GroupName>,
+    /// For filters: at most 16.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A payload: bytes that nobody in here looks into.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Payload {
+    /// As they came.
+    pub bytes: Bytes,
+    /// Their media type, `application/json` for the native API.
+    pub content_type: Arc<str>,
+}
+
+/// When a job may first be handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Delay {
+    /// At once.
+    None,
+    /// After this many ms on the cluster clock.
+    For(u64),
+    /// When an entry's wall clock has reached this.
+    Until(WallMs),
+}
+
+/// The wait after a failed attempt n (from 1): `initial · factorⁿ⁻¹`, at most `max`, ± `jitter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Backoff {
+    /// ms.
+    pub initial_ms: u64,
+    /// In thousandths: 2000 doubles.
+    pub factor_thousandths: u32,
+    /// ms.
+    pub max_ms: u64,
+    /// In thousandths of the wait, 0–1000; drawn from the job's id and attempt.
+    pub jitter_thousandths: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial_ms: 1000,
+            factor_thousandths: 2000,
+            max_ms: 300_000,
+            jitter_thousandths: 100,
+        }
+    }
+}
+
+/// What becomes of a job whose dependency was not completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum OnDependencyFailure {
+    /// It fails too, with the reason.
+    #[default]
+    Fail,
+    /// It runs all the same.
+    Run,
+}
+
+/// A claim.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// Who will hold the leases.
+    pub worker: WorkerId,
+    /// An agent's incarnation, so that its death can end its leases and no others.
+    pub session: Option<u64>,
+    /// Strictly in this order; none: all queues, highest priority first, then oldest.
+    pub queues: Vec<QueueName>,
+    /// Any of these; none: all.
+    pub work_types: Vec<WorkType>,
+    /// How many jobs at the most, 1–1000.
+    pub max: u32,
+    /// The lease, ms; `None`: each job's own.
+    pub lease_ms: Option<u64>,
+    /// Repeats under this id return the same jobs; made by the receiving node when absent.
+    pub request_id: RequestId,
+    /// What the worker says of itself.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A job and the token it is held under.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Holding {
+    /// The job.
+    pub job: JobId,
+    /// The token of the grant.
+    pub token: Token,
+}
+
+/// Extends leases, all of one worker's in one call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Whose they are; optional for a caller that names only jobs and tokens.
+    pub worker: Option<WorkerId>,
+    /// The leases, at most 1000.
+    pub items: Vec<Beat>,
+}
+
+/// One lease to extend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Beat {
+    /// The job and its token.
+    pub holding: Holding,
+    /// The lease from now, ms; `None`: as granted. It never shortens a lease.
+    pub lease_ms: Option<u64>,
+    /// JSON that `get` shows, as the bytes that came.
+    pub progress: Option<Bytes>,
+}
+
+/// A finished job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Complete {
+    /// The job and its token.
+    pub holding: Holding,
+    /// What came out: JSON, as the bytes that came.
+    pub result: Option<Bytes>,
+    /// Jobs to add in the same step; one that is invalid rejects the whole call.
+    pub then: Vec<NewJob>,
+}
+
+/// A failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fail {
+    /// The job and its token.
+    pub holding: Holding,
+    /// What went wrong.
+    pub error: Option<Arc<str>>,
+    /// Whether a further attempt is worth it.
+    pub retry: Retry,
+}
+
+/// Whether, and when, a failed job is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Retry {
+    /// After the job's backoff.
+    Backoff,
+    /// After this many ms.
+    After(u64),
+    /// Not at all: `failed`, whatever attempts are left.
+    Never,
+}
+
+/// A job given back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Release {
+    /// The job and its token.
+    pub holding: Holding,
+    /// Not handed out again before this has passed, ms; 0: at once.
+    pub delay_ms: u64,
+}
+
+/// A job called off.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cancel {
+    /// The job.
+    pub job: JobId,
+}
