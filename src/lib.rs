@@ -6,3 +6,4 @@
 
 pub mod node;
 pub mod queue;
+pub mod wire;
