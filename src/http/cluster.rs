@@ -47,7 +47,7 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
     let members = raft.voters.len() + raft.learners.len();
     let body = NodeStatus {
         node_id: raft.me.label,
-        role: role(raft.role).to_owned(),
+        role: role(raft.role),
         // Without gossip nobody knows who lives: while there is a leader, a majority does.
         alive_peers: if raft.leader.is_some() { members } else { 1 },
         leader_id: raft.leader.map(|leader| leader.label),
@@ -68,11 +68,12 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
 
 pub(super) async fn election(call: Call) -> Answer {
     let status = call.site.handle.status();
+    let leader = status.raft.leader;
     let body = ElectionStatus {
-        node_id: status.raft.me.label,
-        role: role(status.raft.role).to_owned(),
+        role: role(status.raft.role),
         leader_id: status.raft.leader.map(|leader| leader.label),
         is_leader: status.raft.role == raft::Role::Leader,
+        node_id: status.raft.me.label,
         term: status.raft.term,
         last_change: status.last_change.map(|change| wire::LeaderChange {
             term: change.term,
@@ -85,12 +86,19 @@ pub(super) async fn election(call: Call) -> Answer {
     Answer::ok(&body).seen(Freshness::Stale)
 }
 
-fn role(role: raft::Role) -> &'static str {
-    match role {
-        raft::Role::Fresh => "fresh",
-        raft::Role::Learner => "learner",
-        raft::Role::Follower => "follower",
-        raft::Role::Candidate => "candidate",
-        raft::Role::Leader => "leader",
+/// `Role::Follower` is `follower`. The roles are the consensus crate's, which this room does not name.
+fn role(role: impl std::fmt::Debug) -> String {
+    format!("{role:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use raft::Role;
+
+    #[test]
+    fn roles_have_the_contracts_names() {
+        let roles = [Role::Fresh, Role::Learner, Role::Follower, Role::Candidate, Role::Leader];
+        let names = ["fresh", "learner", "follower", "candidate", "leader"];
+        assert_eq!(roles.map(super::role), names);
     }
 }
