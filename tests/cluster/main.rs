@@ -1,0 +1,7 @@
+//! Three real voters, driven from outside and killed with -9.
+
+mod corruption;
+mod drain;
+mod power;
+mod seed_commands;
+mod support;
