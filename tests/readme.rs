@@ -14,7 +14,8 @@ fn the_main_job_runs_as_written() {
         .env_remove("QUEUE_ADDR")
         .output()
         .expect("bash runs");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     assert!(out.contains("hello from job "), "{out}\n{err}");
 }
@@ -35,7 +36,8 @@ fn the_walk_through_loses_no_job_when_the_leader_is_killed() {
         .args(["-k", "5", "120", "bash", "-euo", "pipefail", "-c", &script])
         .output()
         .expect("bash runs");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     let status: serde_json::Value =
         serde_json::from_str(out.lines().last().unwrap_or_default()).expect("JSON on one line");
@@ -44,9 +46,11 @@ fn the_walk_through_loses_no_job_when_the_leader_is_killed() {
 
 /// The shell block that follows a `<!-- name -->` mark in README.md.
 fn block(name: &str) -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"))
+        .expect("README.md");
     let mark = format!("<!-- {name} -->\n```sh\n");
-    let start = readme.find(&mark).unwrap_or_else(|| panic!("README.md has a block {name:?}")) + mark.len();
+    let start =
+        readme.find(&mark).unwrap_or_else(|| panic!("README.md has a block {name:?}")) + mark.len();
     let end = readme[start..].find("```").expect("the block ends") + start;
     readme[start..end].to_owned()
 }

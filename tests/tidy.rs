@@ -17,10 +17,29 @@ const ROOMS: &[Room] = &[
     Room {
         name: "queue",
         may_use: &["queue"],
-        never: &["tokio", "raft", "membership", "foca", "openraft", "bincode", "hyper", "axum", "rand", "tracing"],
+        never: &[
+            "tokio",
+            "raft",
+            "membership",
+            "foca",
+            "openraft",
+            "bincode",
+            "hyper",
+            "axum",
+            "rand",
+            "tracing",
+        ],
     },
-    Room { name: "wire", may_use: &["wire"], never: &["tokio", "raft", "membership", "hyper", "axum"] },
-    Room { name: "node", may_use: &["node", "queue"], never: &["openraft", "hyper", "axum", "clap"] },
+    Room {
+        name: "wire",
+        may_use: &["wire", "queue"],
+        never: &["tokio", "raft", "membership", "hyper", "axum"],
+    },
+    Room {
+        name: "node",
+        may_use: &["node", "queue"],
+        never: &["openraft", "hyper", "axum", "clap"],
+    },
     Room {
         name: "http",
         may_use: &["http", "node", "queue", "wire"],
@@ -58,12 +77,20 @@ fn every_room_imports_only_what_the_picture_allows() {
             for (number, line) in code_lines(&file) {
                 for used in paths_after(&line, "crate::") {
                     if !room.may_use.contains(&used.as_str()) {
-                        faults.push(format!("{}:{number}: `{}` may not use crate::{used}", file.display(), room.name));
+                        faults.push(format!(
+                            "{}:{number}: `{}` may not use crate::{used}",
+                            file.display(),
+                            room.name
+                        ));
                     }
                 }
                 for never in room.never {
                     if uses_crate(&line, never) {
-                        faults.push(format!("{}:{number}: `{}` may not use {never}", file.display(), room.name));
+                        faults.push(format!(
+                            "{}:{number}: `{}` may not use {never}",
+                            file.display(),
+                            room.name
+                        ));
                     }
                 }
             }
@@ -92,7 +119,11 @@ fn openraft_stays_inside_raft() {
         for file in rust_files(&root().join(folder)) {
             for (number, line) in code_lines(&file) {
                 for word in *words {
-                    assert!(!has_word(&line, word), "{}:{number} speaks of `{word}`: {line}", file.display());
+                    assert!(
+                        !has_word(&line, word),
+                        "{}:{number} speaks of `{word}`: {line}",
+                        file.display()
+                    );
                 }
             }
         }
@@ -106,7 +137,13 @@ fn openraft_stays_inside_raft() {
 
 #[test]
 fn nothing_is_left_for_later_in_the_code() {
-    let leftovers = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("todo", "!("), concat!("unimplemented", "!(")];
+    let leftovers = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+    ];
     for folder in ["src", "raft", "membership", "jepsen-like", "sim/src", "tests"] {
         for file in rust_files(&root().join(folder)) {
             let text = fs::read_to_string(&file).expect("a readable file");
@@ -127,7 +164,9 @@ fn the_module_files_hold_no_logic() {
             }
             for (number, line) in code_lines(&file) {
                 assert!(
-                    !line.trim_start().starts_with("fn ") && !line.contains("pub fn ") && !line.starts_with("impl"),
+                    !line.trim_start().starts_with("fn ")
+                        && !line.contains("pub fn ")
+                        && !line.starts_with("impl"),
                     "{}:{number}: a module file holds prose, mod lines, re-exports and constants",
                     file.display()
                 );
@@ -184,9 +223,13 @@ fn paths_after(line: &str, prefix: &str) -> Vec<String> {
     for (at, _) in line.match_indices(prefix) {
         let rest = &line[at + prefix.len()..];
         let rest = rest.strip_prefix('{').unwrap_or(rest);
-        found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>());
+        found.push(
+            rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>(),
+        );
     }
-    found.retain(|segment| !segment.is_empty() && segment.chars().next().is_some_and(char::is_lowercase));
+    found.retain(|segment| {
+        !segment.is_empty() && segment.chars().next().is_some_and(char::is_lowercase)
+    });
     found
 }
 

@@ -32,8 +32,10 @@ fn a_flipped_bit_in_the_log_is_refused_at_the_start() {
     let name = file.file_name().and_then(|name| name.to_str()).expect("a file name");
     assert!(log.contains("corrupt") && log.contains(name), "it says what and where:\n{log}");
 
-    let survivors: Vec<String> =
-        (0..3).filter(|index| *index != victim).map(|index| cluster.voters[index].http.clone()).collect();
+    let survivors: Vec<String> = (0..3)
+        .filter(|index| *index != victim)
+        .map(|index| cluster.voters[index].http.clone())
+        .collect();
     let (status, answer) =
         Caller::to(&survivors).insist("POST", "/work/add", Some(&json!({"work_id": "after"})));
     assert_eq!(status, 201, "{answer}");

@@ -2,6 +2,7 @@
 
 mod corruption;
 mod drain;
+mod history;
 mod power;
 mod seed_commands;
 mod support;

@@ -75,12 +75,22 @@ fn kill_all_again_and_again(cluster: impl FnOnce(u64) -> Cluster) {
     }
     all_replicas_agree(&cluster);
     let record = record.into_inner().expect("no writer panicked");
-    let completed = record.values().filter(|last| matches!(last, Acknowledged::Completed { .. })).count();
-    eprintln!("{ROUNDS} kills, {} acknowledged jobs, {completed} of them completed, none lost", record.len());
+    let completed =
+        record.values().filter(|last| matches!(last, Acknowledged::Completed { .. })).count();
+    eprintln!(
+        "{ROUNDS} kills, {} acknowledged jobs, {completed} of them completed, none lost",
+        record.len()
+    );
 }
 
 /// Adds, claims and completes until the cluster is gone, and notes what was acknowledged.
-fn write(name: &str, mut caller: Caller, is_over: &AtomicBool, acknowledged: &AtomicUsize, record: &Record) {
+fn write(
+    name: &str,
+    mut caller: Caller,
+    is_over: &AtomicBool,
+    acknowledged: &AtomicUsize,
+    record: &Record,
+) {
     let note = |job: &str, what: Acknowledged| {
         record.lock().expect("no writer panicked").insert(job.to_owned(), what);
         acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -90,19 +100,27 @@ fn write(name: &str, mut caller: Caller, is_over: &AtomicBool, acknowledged: &At
             return;
         }
         let job = format!("{name}-{number}");
-        let add = json!({"work_id": job, "queue": name, "payload": {"n": number}, "lease_ms": 3_600_000});
-        let Reply::Answer { status: 201, .. } = caller.call("POST", "/work/add", Some(&add)) else { continue };
-        note(&job, Acknowledged::Added);
-        let claim = json!({"node_id": name, "queues": [name], "request_id": job});
-        let Reply::Answer { status: 200, body } = caller.call("POST", "/work/claim", Some(&claim)) else {
+        let add =
+            json!({"work_id": job, "queue": name, "payload": {"n": number}, "lease_ms": 3_600_000});
+        let Reply::Answer { status: 201, .. } = caller.call("POST", "/work/add", Some(&add)) else {
             continue;
         };
-        let (Some(job), Some(token)) = (body["work"]["work_id"].as_str(), body["work"]["token"].as_u64()) else {
+        note(&job, Acknowledged::Added);
+        let claim = json!({"node_id": name, "queues": [name], "request_id": job});
+        let Reply::Answer { status: 200, body } = caller.call("POST", "/work/claim", Some(&claim))
+        else {
+            continue;
+        };
+        let (Some(job), Some(token)) =
+            (body["work"]["work_id"].as_str(), body["work"]["token"].as_u64())
+        else {
             continue;
         };
         note(job, Acknowledged::Claimed { token });
         let complete = json!({"work_id": job, "token": token, "result": {"token": token}});
-        if let Reply::Answer { status: 200, .. } = caller.call("POST", "/work/complete", Some(&complete)) {
+        if let Reply::Answer { status: 200, .. } =
+            caller.call("POST", "/work/complete", Some(&complete))
+        {
             note(job, Acknowledged::Completed { token });
         }
     }
@@ -116,7 +134,8 @@ fn everything_acknowledged_is_there(cluster: &Cluster, record: &Record) {
         let attempts = seen["attempts"].as_array().cloned().unwrap_or_default();
         let has_attempt = |token: u64, end: Option<&str>| {
             attempts.iter().any(|attempt| {
-                attempt["token"] == json!(token) && end.is_none_or(|end| attempt["end"] == json!(end))
+                attempt["token"] == json!(token)
+                    && end.is_none_or(|end| attempt["end"] == json!(end))
             })
         };
         let is_there = match last {

@@ -35,13 +35,18 @@ fn the_seed_commands_run_unchanged_on_port_8770() {
         assert_eq!(status, 200);
 
         let added = shell(ADD);
-        assert_eq!((&added["status"], &added["work_type"]), (&"added".into(), &"selfplay".into()), "{added}");
+        assert_eq!(
+            (&added["status"], &added["work_type"]),
+            (&"added".into(), &"selfplay".into()),
+            "{added}"
+        );
         let status = shell(STATUS);
         assert_eq!(status["by_status"]["pending"], 1, "{status}");
         assert_eq!(status["by_type"]["selfplay"], 1, "{status}");
         let claimed = shell(CLAIM);
         assert_eq!(claimed["work"]["work_id"], added["work_id"], "{claimed}");
-        let payload = serde_json::json!({"board_type": "hex8", "num_players": 2, "num_games": 1000});
+        let payload =
+            serde_json::json!({"board_type": "hex8", "num_players": 2, "num_games": 1000});
         assert_eq!(claimed["work"]["payload"], payload, "{claimed}");
         let cluster = shell(CLUSTER);
         assert_eq!(cluster["leader_id"], "my-voter", "{cluster}");
@@ -62,4 +67,3 @@ fn shell(command: &str) -> Value {
         panic!("{command}\nprinted {text:?} and {:?}", String::from_utf8_lossy(&output.stderr))
     })
 }
-

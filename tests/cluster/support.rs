@@ -51,7 +51,10 @@ impl Cluster {
             voters,
             directory: tempfile::tempdir().expect("a temporary directory"),
             binary: binary.to_owned(),
-            environment: environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+            environment: environment
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         }
     }
@@ -74,7 +77,8 @@ impl Cluster {
     /// The `serve` command of one voter, not yet started.
     pub(crate) fn command(&self, index: usize) -> Command {
         let voter = &self.voters[index];
-        let seeds = self.voters.iter().map(|voter| voter.peer.as_str()).collect::<Vec<_>>().join(",");
+        let seeds =
+            self.voters.iter().map(|voter| voter.peer.as_str()).collect::<Vec<_>>().join(",");
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -140,7 +144,8 @@ impl Cluster {
     pub(crate) fn wait_ready(&self, index: usize) {
         let mut caller = Caller::to(&[self.voters[index].http.clone()]);
         self.eventually(&format!("{} is ready", self.voters[index].label), || {
-            matches!(caller.call("GET", "/ready", None), Reply::Answer { status: 200, .. }).then_some(())
+            matches!(caller.call("GET", "/ready", None), Reply::Answer { status: 200, .. })
+                .then_some(())
         });
     }
 
@@ -166,7 +171,11 @@ impl Cluster {
 
     /// `--addr` for the command line.
     pub(crate) fn urls(&self) -> String {
-        self.addresses().iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",")
+        self.addresses()
+            .iter()
+            .map(|address| format!("http://{address}"))
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// The log of one voter so far.
@@ -183,7 +192,9 @@ impl Cluster {
                 return answer;
             }
             if Instant::now() > deadline {
-                let logs = (0..self.voters.len()).map(|index| last_lines(&self.log(index))).collect::<Vec<_>>();
+                let logs = (0..self.voters.len())
+                    .map(|index| last_lines(&self.log(index)))
+                    .collect::<Vec<_>>();
                 panic!("not within a minute: {claim}\n{}", logs.join("\n---\n"));
             }
             std::thread::park_timeout(Duration::from_millis(20));
@@ -248,6 +259,14 @@ impl Caller {
         self
     }
 
+    /// The address that the next call goes to, as far as one can be reached.
+    pub(crate) fn address(&mut self) -> String {
+        if self.connection.is_none() {
+            self.connect();
+        }
+        self.addresses[self.at].clone()
+    }
+
     /// One request and its answer; the wait is bounded by 20 seconds.
     pub(crate) fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> Reply {
         let text = body.map(Value::to_string).unwrap_or_default();
@@ -259,7 +278,10 @@ impl Caller {
             return Reply::NotSent;
         }
         let connection = self.connection.as_mut().expect("connected above");
-        let answer = connection.get_mut().write_all(request.as_bytes()).and_then(|()| read_answer(connection));
+        let answer = connection
+            .get_mut()
+            .write_all(request.as_bytes())
+            .and_then(|()| read_answer(connection));
         match answer {
             Ok((status, body)) => Reply::Answer { status, body },
             Err(_) => {
@@ -270,7 +292,12 @@ impl Caller {
     }
 
     /// Repeats a request that is safe to repeat until an answer below 500 comes, for two minutes.
-    pub(crate) fn insist(&mut self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    pub(crate) fn insist(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         let deadline = Instant::now() + Duration::from_mins(2);
         loop {
             match self.call(method, path, body) {
@@ -298,7 +325,8 @@ impl Caller {
         false
     }
 
-    fn next(&mut self) {
+    /// Leaves this address for the next.
+    pub(crate) fn next(&mut self) {
         self.connection = None;
         self.at = (self.at + 1) % self.addresses.len();
     }
@@ -330,10 +358,15 @@ fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<(u16, V
 
 /// The seed of a run: `QUORATE_SEED`, or a fresh one. Printed, so that a failure can be run again.
 pub(crate) fn seed() -> u64 {
-    let seed = std::env::var("QUORATE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-        u64::from(now.subsec_nanos()) ^ u64::from(std::process::id())
-    });
+    let seed = std::env::var("QUORATE_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| {
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .expect("after 1970");
+            u64::from(now.subsec_nanos()) ^ u64::from(std::process::id())
+        });
     eprintln!("seed {seed} (run again with QUORATE_SEED={seed})");
     seed
 }
