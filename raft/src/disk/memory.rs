@@ -1,6 +1,6 @@
 //! A disk in memory, whose power a test cuts: a [`StagedDisk`] over a plain map of files that plays
 //! the platter. What is on the platter is durable; the faults of the platter itself (a full disk, a
-//! failing sync, a flipped bit) are here.
+//! flipped bit) are here.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +42,7 @@ impl MemoryDisk {
 
     /// Lets `successes` more `sync_data` pass, and fails the one after them, once.
     pub fn fail_sync_after(&self, successes: u32) {
-        self.platter.lock().syncs_to_failure = Some(successes);
+        self.staged().fail_sync_after(successes);
     }
 
     /// Fails every write that would bring the files above `bytes` together. `None`: no limit.
@@ -124,7 +124,6 @@ struct Platter(Arc<Mutex<Files>>);
 #[derive(Default)]
 struct Files {
     contents: BTreeMap<PathBuf, Content>,
-    syncs_to_failure: Option<u32>,
     capacity: Option<u64>,
 }
 
@@ -147,21 +146,6 @@ impl Platter {
                 Err(io::ErrorKind::StorageFull.into())
             }
             _ => Ok(()),
-        }
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let left = &mut self.lock().syncs_to_failure;
-        match *left {
-            Some(0) => {
-                *left = None;
-                Err(io::Error::other("the sync failed"))
-            }
-            Some(count) => {
-                *left = Some(count - 1);
-                Ok(())
-            }
-            None => Ok(()),
         }
     }
 }
@@ -243,7 +227,7 @@ impl File for PlatterFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.platter.sync()
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

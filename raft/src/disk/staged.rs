@@ -61,6 +61,8 @@ struct Power {
     chance: Mutex<StdRng>,
     /// Calls left until the power is cut; negative: no cut is planned, 0: it is cut.
     calls_left: AtomicI64,
+    /// `sync_data` calls left until one fails; `None`: none will.
+    syncs_left: Mutex<Option<u32>>,
 }
 
 /// The names of one directory as the program sees them, and the changes that are not durable.
@@ -100,6 +102,7 @@ impl StagedDisk {
             loss,
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
             calls_left: AtomicI64::new(-1),
+            syncs_left: Mutex::new(None),
         };
         let directories = Mutex::default();
         Self { inner, power: Arc::new(power), directories, files_created: AtomicI64::new(0) }
@@ -109,6 +112,11 @@ impl StagedDisk {
     /// fails, and nothing reaches the inner disk.
     pub fn cut_power_after(&self, calls: u32) {
         self.power.calls_left.store(calls.into(), Ordering::SeqCst);
+    }
+
+    /// Lets `successes` more `sync_data` pass, and fails the one after them, once.
+    pub fn fail_sync_after(&self, successes: u32) {
+        *lock(&self.power.syncs_left) = Some(successes);
     }
 
     /// The directory's names, read from the inner disk at the first look.
@@ -238,6 +246,14 @@ impl Power {
         Ok(())
     }
 
+    /// Accounts for one `sync_data`.
+    fn spend_sync(&self) -> io::Result<()> {
+        let mut left = lock(&self.syncs_left);
+        let fails = *left == Some(0);
+        *left = left.and_then(|count| count.checked_sub(1));
+        if fails { Err(io::Error::other("the sync failed")) } else { Ok(()) }
+    }
+
     fn passes_early(&self) -> bool {
         self.loss != Loss::Lose && lock(&self.chance).random_bool(0.5)
     }
@@ -284,9 +300,14 @@ impl File for StagedFile {
     fn sync_data(&self) -> io::Result<()> {
         self.0.power.spend()?;
         let mut staged = lock(&self.0.staged);
-        // Taken before the inner sync: after a failed fsync a kernel calls the pages clean, and what
-        // was in them is gone (Rebello et al., ATC'20).
-        for change in std::mem::take(&mut staged.changes) {
+        let changes = std::mem::take(&mut staged.changes);
+        if let Err(error) = self.0.power.spend_sync() {
+            // After a failed fsync a kernel calls the pages clean, and what was in them is gone
+            // (Rebello et al., ATC'20).
+            staged.len = self.0.inner.len()?;
+            return Err(error);
+        }
+        for change in changes {
             match change {
                 Change::Write { offset, bytes } => self.0.inner.write_at(&bytes, offset)?,
                 Change::SetLen(len) => self.0.inner.set_len(len)?,
