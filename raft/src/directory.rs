@@ -372,10 +372,13 @@ mod tests {
         let expected = Identity { cluster_id: 5, group_id: 6, ..identity(7, "prod", "a") };
         open(&disk, expected).unwrap();
         let bytes = disk.durable(Path::new("/data/identity")).unwrap();
-        let body = b"\x07\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0prod\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0a";
-        let prefix = b"RAFTCELL\x01\0\0\0\x2d\0\0\0";
-        assert_eq!(bytes[..16], prefix[..]);
-        assert_eq!(bytes[20..], body[..]);
-        assert_eq!(bytes[16..20], [0; 4], "the checksum, golden");
+        let golden: [&[u8]; 5] = [
+            b"RAFTCELL\x01\0\0\0-\0\0\0\xb3jA\x9f",
+            b"\x07\0\0\0\0\0\0\0",
+            b"\x04\0\0\0\0\0\0\0prod",
+            b"\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0",
+            b"\x01\0\0\0\0\0\0\0a",
+        ];
+        assert_eq!(bytes, golden.concat());
     }
 }
