@@ -188,7 +188,7 @@ async fn a_stopped_node_says_that_it_is_shutting_down() {
     let refused = site.post("/work/add", "{}").await;
     refused.failed(503, "shutting_down");
     assert_eq!(refused.headers["retry-after"], "1");
-    site.get("/ready").await.failed(503, "not_ready");
+    site.get("/ready").await.failed(503, "shutting_down");
     assert_eq!(site.get("/health").await.status, 200);
 }
 

@@ -6,7 +6,7 @@ use quorate::{
     http::{HttpOptions, Limits, Server, serve},
     node::{self, Handle, MachineClock, Node, NodeOptions, RaftRuntime},
 };
-use raft::{Bootstrap, OsDisk, OsNet, Timing};
+use raft::{Bootstrap, OsNet, Timing, disk::OsDisk};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -115,12 +115,6 @@ impl Site {
     /// The state of a job, now.
     pub(crate) async fn state_of(&self, work_id: &str) -> Value {
         self.get(&format!("/work/get/{work_id}")).await.json()["state"].clone()
-    }
-
-    /// Waits until a job is in this state.
-    pub(crate) async fn until_state(&self, work_id: &str, state: &str) {
-        let reached = async { while self.state_of(work_id).await != state {} };
-        timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{work_id} never was {state}"));
     }
 }
 
