@@ -4,6 +4,8 @@
 //!
 //! A failure prints its seed and the shortest run that a search found to fail as well.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod commands;
 mod model;
 mod tally;

@@ -527,7 +527,7 @@ impl Model {
                 let asked = beat.lease_ms.map_or(job.lease_ms, |ms| ms.clamp(100, 43_200_000));
                 job.deadline = job.deadline.max(clock + asked);
                 if beat.progress.is_some() {
-                    job.progress = beat.progress.clone();
+                    job.progress.clone_from(&beat.progress);
                 }
                 BeatStatus::Extended { lease_expires_in_ms: job.deadline.saturating_sub(clock) }
             } else {
@@ -550,9 +550,9 @@ impl Model {
         self.may_add(&complete.then)?;
         self.end_attempt(at, AttemptEnd::Completed, None);
         self.finish(at, JobState::Completed);
-        self.jobs[at].result = complete.result.clone();
+        self.jobs[at].result.clone_from(&complete.result);
         let then: Vec<_> = complete.then.iter().map(|job| self.add_one(job)).collect();
-        self.jobs[at].then = then.clone();
+        self.jobs[at].then.clone_from(&then);
         Ok(Answer::Completed { once: Once::First, then })
     }
 

@@ -64,12 +64,12 @@ pub(crate) fn assert_has_seen_everything(tally: &Tally) {
 }
 
 fn names_of(answer: &Answer) -> Vec<String> {
-    let one = |verb: &str, once: &Once| vec![format!("{verb} {once:?}")];
+    let named = |verb: &str, once: &Once| vec![format!("{verb} {once:?}")];
     match answer {
-        Answer::Added(jobs) => jobs.iter().flat_map(|job| one("added", &job.once)).collect(),
+        Answer::Added(jobs) => jobs.iter().flat_map(|job| named("added", &job.once)).collect(),
         Answer::Claimed(jobs) if jobs.is_empty() => vec!["claimed nothing".into()],
         Answer::Claimed(jobs) => jobs.iter().map(name_of_claimed).collect(),
-        Answer::Started(once) => one("started", once),
+        Answer::Started(once) => named("started", once),
         Answer::Heartbeat { items, .. } => items
             .iter()
             .map(|item| match item.status {
@@ -78,12 +78,12 @@ fn names_of(answer: &Answer) -> Vec<String> {
                 BeatStatus::CancelRequested => "beat cancelled".into(),
             })
             .collect(),
-        Answer::Completed { once, then } if then.is_empty() => one("completed", once),
+        Answer::Completed { once, then } if then.is_empty() => named("completed", once),
         Answer::Completed { once, .. } => vec![format!("completed {once:?} with then")],
-        Answer::Retrying { once, .. } => one("retrying", once),
-        Answer::Failed(once) => one("failed", once),
-        Answer::Released(once) => one("released", once),
-        Answer::Cancelled(once) => one("cancelled", once),
+        Answer::Retrying { once, .. } => named("retrying", once),
+        Answer::Failed(once) => named("failed", once),
+        Answer::Released(once) => named("released", once),
+        Answer::Cancelled(once) => named("cancelled", once),
     }
 }
 
