@@ -109,7 +109,7 @@ fn address(text: &str) -> Result<Uri, String> {
 mod tests {
     use super::{super::*, *};
 
-    fn resolve(flags: Vec<Flag>, variables: &[(&str, &str)]) -> Result<ClientConfig, Faults> {
+    fn resolve(flags: &[Flag], variables: &[(&str, &str)]) -> Result<ClientConfig, Faults> {
         let variables = variables.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let surroundings = Surroundings { variables, host_name: None };
         let raw = Raw::layered(Side::Client, flags, ConfigFile::default(), &surroundings);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn addresses_are_a_list_and_a_bare_host_is_http() {
-        let config = resolve(vec![("addr", "n1:1, http://n2:2/".into())], &[]).unwrap();
+        let config = resolve(&[("addr", "n1:1, http://n2:2/".into())], &[]).unwrap();
         let shown: Vec<_> = config.addresses.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["http://n1:1/", "http://n2:2/"]);
         for (given, complaint) in [
@@ -127,26 +127,26 @@ mod tests {
             ("http://a:1/work", "has a path"),
             ("ftp://a", "is not `http"),
         ] {
-            let fault = resolve(vec![("addr", given.into())], &[]).unwrap_err().to_string();
+            let fault = resolve(&[("addr", given.into())], &[]).unwrap_err().to_string();
             assert!(fault.starts_with("addr: ") && fault.contains(complaint), "{fault}");
         }
     }
 
     #[test]
     fn no_color_counts_until_a_colour_is_asked_for() {
-        let of = |flags: Vec<Flag>, variables: &[_]| resolve(flags, variables).unwrap().color;
-        assert_eq!(of(vec![], &[]), Color::Auto);
-        assert_eq!(of(vec![], &[("NO_COLOR", "1")]), Color::Never);
-        assert_eq!(of(vec![("color", "always".into())], &[("NO_COLOR", "1")]), Color::Always);
-        assert_eq!(of(vec![("color", "auto".into())], &[("NO_COLOR", "1")]), Color::Never);
+        let of = |flags: &[Flag], variables: &[_]| resolve(flags, variables).unwrap().color;
+        assert_eq!(of(&[], &[]), Color::Auto);
+        assert_eq!(of(&[], &[("NO_COLOR", "1")]), Color::Never);
+        assert_eq!(of(&[("color", "always".into())], &[("NO_COLOR", "1")]), Color::Always);
+        assert_eq!(of(&[("color", "auto".into())], &[("NO_COLOR", "1")]), Color::Never);
     }
 
     #[test]
     fn a_timeout_needs_a_unit_and_its_origin_is_named() {
-        let fault = resolve(vec![], &[("QUEUE_TIMEOUT", "30")]).unwrap_err().to_string();
+        let fault = resolve(&[], &[("QUEUE_TIMEOUT", "30")]).unwrap_err().to_string();
         assert_eq!(fault, "timeout: `30` has no unit: write `30s` or `30ms` (from QUEUE_TIMEOUT)");
         assert_eq!(
-            resolve(vec![("timeout", "250ms".into())], &[]).unwrap().timeout,
+            resolve(&[("timeout", "250ms".into())], &[]).unwrap().timeout,
             Duration::from_millis(250)
         );
     }

@@ -40,7 +40,7 @@ impl Raw {
     /// Every fault in the file's shape.
     pub fn load(
         side: Side,
-        flags: Vec<Flag>,
+        flags: &[Flag],
         config: Option<&Path>,
         surroundings: &Surroundings,
     ) -> Result<Self, Faults> {
@@ -58,7 +58,7 @@ impl Raw {
     /// Lays flags over the environment over the file.
     pub fn layered(
         side: Side,
-        flags: Vec<Flag>,
+        flags: &[Flag],
         file: ConfigFile,
         surroundings: &Surroundings,
     ) -> Self {

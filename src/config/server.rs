@@ -94,8 +94,7 @@ impl Config {
     /// Every fault there is.
     pub fn resolve(raw: &Raw, surroundings: &Surroundings) -> Result<Self, Faults> {
         let mut resolver = Resolver { raw, surroundings, faults: vec![], explained: vec![] };
-        let resolved = resolver.config();
-        match resolved {
+        match resolver.config() {
             Some(config) if resolver.faults.is_empty() => {
                 Ok(Self { explained: resolver.explained, ..config })
             }

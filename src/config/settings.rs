@@ -11,7 +11,7 @@ pub enum Side {
 }
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// Its name in a file.
     pub key: &'static str,

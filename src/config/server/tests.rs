@@ -18,8 +18,8 @@ fn resolve(
 ) -> Result<Config, Faults> {
     let file = ConfigFile::parse(Path::new("cluster.yaml"), yaml)?;
     let surroundings = surroundings(variables);
-    let flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-    Config::resolve(&Raw::layered(Side::Server, flags, file, &surroundings), &surroundings)
+    let flags: Vec<Flag> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    Config::resolve(&Raw::layered(Side::Server, &flags, file, &surroundings), &surroundings)
 }
 
 fn origin(config: &Config, key: &str) -> String {
@@ -160,7 +160,7 @@ fn the_two_addresses_differ_and_have_ports() {
 #[test]
 fn a_data_directory_has_to_come_from_somewhere() {
     let nowhere = Surroundings::default();
-    let raw = Raw::layered(Side::Server, vec![], ConfigFile::default(), &nowhere);
+    let raw = Raw::layered(Side::Server, &[], ConfigFile::default(), &nowhere);
     let faults = Config::resolve(&raw, &nowhere).unwrap_err().to_string();
     assert_eq!(faults, "data_dir: is needed: neither XDG_DATA_HOME nor HOME is set");
     let config = resolve(&[], &[("XDG_DATA_HOME", "/x")], "").unwrap();
@@ -195,9 +195,9 @@ fn the_example_file_shows_every_setting_with_its_default() {
         }
     }
     let surroundings = surroundings(&[]);
-    let empty = Raw::layered(Side::Server, vec![], ConfigFile::default(), &surroundings);
+    let empty = Raw::layered(Side::Server, &[], ConfigFile::default(), &surroundings);
     let empty = Config::resolve(&empty, &surroundings).unwrap();
-    let shown = Raw::layered(Side::Server, vec![], file, &surroundings);
+    let shown = Raw::layered(Side::Server, &[], file, &surroundings);
     let shown = Config::resolve(&shown, &surroundings).unwrap();
     assert_eq!((shown.hold_ms, shown.kept_entries), (empty.hold_ms, empty.kept_entries));
     assert_eq!((shown.listen, shown.peer_listen), (empty.listen, empty.peer_listen));
