@@ -2,8 +2,8 @@
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use crate::wire::parse_duration_ms;
 use clap::ValueEnum;
-use jiff::SignedDuration;
 
 /// A duration for people: `30s`, `1h 5m`, `250ms`. A bare number has no unit and is refused.
 ///
@@ -13,9 +13,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("`{text}` has no unit: write `{text}s` or `{text}ms`"));
     }
-    text.parse::<SignedDuration>()
-        .ok()
-        .and_then(|signed| Duration::try_from(signed).ok())
+    parse_duration_ms(text)
+        .map(Duration::from_millis)
         .ok_or_else(|| format!("`{text}` is not a duration such as `30s` or `1h 5m`"))
 }
 
