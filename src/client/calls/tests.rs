@@ -84,9 +84,9 @@ async fn reply(
     Ok(Response::builder().status(status).body(body).unwrap())
 }
 
-fn client_of(addresses: &[Uri], timeout_ms: u64) -> Client {
+fn client_of(addresses: &[&Uri], timeout_ms: u64) -> Client {
     Client::new(Options {
-        addresses: addresses.to_vec(),
+        addresses: addresses.iter().copied().cloned().collect(),
         timeout: Duration::from_millis(timeout_ms),
         patience: Duration::ZERO,
     })
@@ -111,7 +111,7 @@ fn a_claim(wait_ms: u64) -> ClaimRequest {
 #[tokio::test]
 async fn a_call_goes_to_the_next_address_and_stays_there() {
     let alive = Server::start(vec![added()]).await;
-    let client = client_of(&[NOBODY.parse().unwrap(), alive.address.clone()], 5000);
+    let client = client_of(&[&NOBODY.parse().unwrap(), &alive.address], 5000);
     let answer = client.add(AddRequest::default()).await.unwrap();
     assert_eq!((answer.value.work_id.as_str(), answer.value.rev.0), ("a", 7));
     assert!(String::from_utf8_lossy(&answer.body).contains("of a newer server"));
@@ -124,7 +124,7 @@ async fn a_server_that_says_not_now_costs_one_step() {
     for code in [Code::NoLeader, Code::ShuttingDown, Code::OutcomeUnknown] {
         let (busy, alive) =
             (Server::start(vec![refuse(code)]).await, Server::start(vec![settled()]).await);
-        let client = client_of(&[busy.address.clone(), alive.address.clone()], 5000);
+        let client = client_of(&[&busy.address, &alive.address], 5000);
         client.cancel(JobId::parse("a").unwrap()).await.unwrap();
         assert_eq!((busy.asked().len(), alive.asked().len()), (1, 1), "{code}");
     }
@@ -133,7 +133,7 @@ async fn a_server_that_says_not_now_costs_one_step() {
 #[tokio::test]
 async fn a_repeated_add_keeps_the_identity_of_the_first() {
     let server = Server::start(vec![Reply::Drop, refuse(Code::NoLeader), added()]).await;
-    let client = client_of(&[server.address.clone()], 5000);
+    let client = client_of(&[&server.address], 5000);
     client.add(AddRequest::default()).await.unwrap();
     let asked = server.asked();
     assert_eq!(asked.len(), 3);
@@ -145,7 +145,7 @@ async fn a_repeated_add_keeps_the_identity_of_the_first() {
 async fn a_repeated_claim_keeps_its_request_id_and_waits_only_what_is_left() {
     let none = json!({"status": "no_work_available", "work": null, "rev": 1});
     let server = Server::start(vec![refuse(Code::NoLeader), Reply::Json(none)]).await;
-    let client = client_of(&[server.address.clone()], 5000);
+    let client = client_of(&[&server.address], 5000);
     let answer = client.claim(a_claim(300)).await.unwrap();
     assert!(answer.value.work.is_none());
     let asked = server.asked();
@@ -162,7 +162,7 @@ async fn items_of_a_batch_get_ids_of_their_own() {
         AddRequest { work_id: Some(JobId::parse("mine").unwrap()), ..AddRequest::default() };
     let items = vec![AddRequest::default(), named, AddRequest::default()];
     let batch = AddBatchRequest { items, atomic: true, request_id: None };
-    client_of(&[server.address.clone()], 5000).add_batch(batch).await.unwrap();
+    client_of(&[&server.address], 5000).add_batch(batch).await.unwrap();
     let ids: Vec<String> = server.asked()[0].1["items"]
         .as_array()
         .unwrap()
@@ -176,7 +176,7 @@ async fn items_of_a_batch_get_ids_of_their_own() {
 #[tokio::test]
 async fn a_refusal_for_good_is_not_repeated() {
     let server = Server::start(vec![refuse(Code::StaleToken)]).await;
-    let client = client_of(&[server.address.clone()], 5000);
+    let client = client_of(&[&server.address], 5000);
     let error = client.start(JobId::parse("a").unwrap(), Token(1)).await.unwrap_err();
     assert!(matches!(error, ClientError::Api(error) if error.code == Code::StaleToken));
     assert_eq!(server.asked().len(), 1);
@@ -184,7 +184,7 @@ async fn a_refusal_for_good_is_not_repeated() {
 
 #[tokio::test]
 async fn nobody_there_is_certainly_not_carried_out() {
-    let client = client_of(&[NOBODY.parse().unwrap()], 5000);
+    let client = client_of(&[&NOBODY.parse().unwrap()], 5000);
     let error = client.add(AddRequest::default()).await.unwrap_err();
     let ClientError::Unreachable { addresses, reason } = error else { panic!("{error:?}") };
     assert_eq!(addresses, "http://127.0.0.1:1/");
@@ -194,7 +194,7 @@ async fn nobody_there_is_certainly_not_carried_out() {
 #[tokio::test]
 async fn a_server_that_hangs_ends_at_the_deadline_and_leaves_the_outcome_unknown() {
     let server = Server::start(vec![Reply::Hang]).await;
-    let client = client_of(&[server.address.clone()], 100);
+    let client = client_of(&[&server.address], 100);
     let before = Instant::now();
     let error = client.add(AddRequest::default()).await.unwrap_err();
     assert!(matches!(error, ClientError::Unknown { .. }), "{error:?}");
@@ -205,11 +205,11 @@ async fn a_server_that_hangs_ends_at_the_deadline_and_leaves_the_outcome_unknown
 #[tokio::test]
 async fn a_lost_answer_is_not_forgotten_for_a_later_refusal() {
     let server = Server::start(vec![Reply::Drop, refuse(Code::NoLeader)]).await;
-    let client = client_of(&[server.address.clone()], 200);
+    let client = client_of(&[&server.address], 200);
     let error = client.add(AddRequest::default()).await.unwrap_err();
     assert!(matches!(error, ClientError::Unknown { .. }), "{error:?}");
     let server = Server::start(vec![refuse(Code::NoLeader)]).await;
-    let error = client_of(&[server.address.clone()], 200).add(AddRequest::default()).await;
+    let error = client_of(&[&server.address], 200).add(AddRequest::default()).await;
     assert!(matches!(error, Err(ClientError::Api(error)) if error.code == Code::NoLeader));
 }
 
@@ -217,7 +217,7 @@ async fn a_lost_answer_is_not_forgotten_for_a_later_refusal() {
 async fn what_is_no_answer_is_called_so() {
     for reply in [Reply::Text(502, "<html>"), Reply::Text(200, "hello")] {
         let server = Server::start(vec![reply]).await;
-        let client = client_of(&[server.address.clone()], 5000);
+        let client = client_of(&[&server.address], 5000);
         let error = client.work_status().await.unwrap_err();
         assert!(matches!(error, ClientError::BadAnswer { .. }), "{error:?}");
         assert_eq!(server.asked().len(), 1);
@@ -227,7 +227,7 @@ async fn what_is_no_answer_is_called_so() {
 #[tokio::test]
 async fn a_question_about_the_present_is_asked_once() {
     let server = Server::start(vec![refuse(Code::NotReady)]).await;
-    let client = client_of(&[server.address.clone()], 5000);
+    let client = client_of(&[&server.address], 5000);
     let error = client.ready().await.unwrap_err();
     assert!(matches!(error, ClientError::Api(error) if error.code == Code::NotReady));
     assert_eq!(server.asked().len(), 1);
@@ -238,7 +238,7 @@ async fn get_waits_in_the_query() {
     let job = json!({"work_id": "a", "queue": "q", "work_type": "t", "state": "completed", "priority": 1,
         "attempt": 1, "max_attempts": 3, "attempts": [], "added_at_ms": 1, "rev": 3});
     let server = Server::start(vec![Reply::Json(job)]).await;
-    let client = client_of(&[server.address.clone()], 5000);
+    let client = client_of(&[&server.address], 5000);
     let job = client.get(&JobId::parse("a").unwrap(), Duration::from_secs(90)).await.unwrap();
     assert_eq!(job.value.job.work_type, WorkType::parse("t").unwrap());
     assert_eq!(server.asked()[0].0, "/work/get/a?wait_ms=60000", "at most one long poll's wait");
