@@ -42,7 +42,7 @@ fn run(cli: Cli, surroundings: &Surroundings, is_json: &mut bool) -> Result<Exit
     let config = ClientConfig::resolve(&raw, surroundings)?;
     let look = look(&config, surroundings);
     *is_json = look.is_json();
-    let session = Session::new(config, look);
+    let session = Session::new(&config, look)?;
     block_on(async {
         match cli.command {
             Command::Add(args) => interruptible(args.run(&session)).await,

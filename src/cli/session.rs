@@ -1,6 +1,6 @@
 //! What every client verb works with: a client, and how to print.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, time::Duration};
 
 use super::{
     Exit, Failure,
@@ -15,18 +15,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: Client,
-    pub(super) config: ClientConfig,
     pub(super) look: Look,
 }
 
 impl Session {
-    pub(super) fn new(config: ClientConfig, look: Look) -> Self {
-        let client = Client::new(Options {
-            addresses: config.addresses.clone(),
-            timeout: config.timeout,
-            patience: Options::DEFAULT_PATIENCE,
-        });
-        Self { client, config, look }
+    pub(super) fn new(config: &ClientConfig, look: Look) -> Result<Self, Failure> {
+        let client = client(&config.addresses, config.timeout, Options::DEFAULT_PATIENCE)?;
+        Ok(Self { client, look })
     }
 
     /// Prints what came out, and ends with `exit`.
@@ -36,6 +31,19 @@ impl Session {
             Err(error) => Err(cannot_print(&error)),
         }
     }
+}
+
+/// A client of these base URLs.
+pub(super) fn client(
+    addresses: &[String],
+    timeout: Duration,
+    patience: Duration,
+) -> Result<Client, Failure> {
+    let parse = |url: &String| {
+        url.parse().map_err(|fault| Failure::usage(format!("addr: `{url}` is not a URL: {fault}")))
+    };
+    let addresses = addresses.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    Ok(Client::new(Options { addresses, timeout, patience }))
 }
 
 pub(super) fn cannot_print(error: &std::io::Error) -> Failure {

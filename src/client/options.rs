@@ -7,7 +7,7 @@ use hyper::Uri;
 /// The servers and the patience with them.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Base URLs, at least one; any of them takes any request.
+    /// Base URLs (`http://host:port`), at least one; any of them takes any request.
     pub addresses: Vec<Uri>,
     /// How long one call may take in all, its repeats included; what it waits for work or for an end
     /// comes on top.

@@ -276,12 +276,12 @@ mod tests {
     #[test]
     fn every_fault_of_a_file_is_reported_and_named() {
         let faults = yaml(
-            "holdms: 3\nvoters: n1\nnodes: {n1: {port: 70000, host: a}, n2: {port: 1}, n3: 4}\nwhat: 1\n",
+            "drainms: 3\nvoters: n1\nnodes: {n1: {port: 70000, host: a}, n2: {port: 1}, n3: 4}\nwhat: 1\n",
         )
         .unwrap_err();
         let lines = faults.to_string();
         for claim in [
-            "holdms: unknown key; did you mean `hold_ms`?",
+            "drainms: unknown key; did you mean `drain_ms`?",
             "voters: must be a list",
             "nodes.n1.port: `70000`",
             "nodes.n2.host: is missing",
@@ -297,11 +297,11 @@ mod tests {
     fn toml_and_yaml_of_the_same_words_are_the_same_file() {
         let toml = ConfigFile::parse(
             Path::new("c.toml"),
-            "hold_ms = 3000\njoin = ['a:1', 'b:2']\ninsecure = true\nvoters = ['n1']\n[nodes.n1]\nhost = 'h'\n",
+            "drain_ms = 3000\njoin = ['a:1', 'b:2']\ninsecure = true\nvoters = ['n1']\n[nodes.n1]\nhost = 'h'\n",
         )
         .unwrap();
         let yaml = yaml(
-            "hold_ms: 3000\njoin: [a:1, b:2]\ninsecure: true\nvoters: [n1]\nnodes: {n1: {host: h}}",
+            "drain_ms: 3000\njoin: [a:1, b:2]\ninsecure: true\nvoters: [n1]\nnodes: {n1: {host: h}}",
         )
         .unwrap();
         assert_eq!(toml, ConfigFile { path: "c.toml".into(), ..yaml });

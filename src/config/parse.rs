@@ -1,9 +1,15 @@
 //! From a setting's text to its value. Every error is a fragment that follows the key.
 
-use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{
+    fmt::Display,
+    net::{Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
 
-use crate::wire::parse_duration_ms;
 use clap::ValueEnum;
+use jiff::SignedDuration;
 
 /// A duration for people: `30s`, `1h 5m`, `250ms`. A bare number has no unit and is refused.
 ///
@@ -13,8 +19,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("`{text}` has no unit: write `{text}s` or `{text}ms`"));
     }
-    parse_duration_ms(text)
-        .map(Duration::from_millis)
+    text.trim()
+        .parse::<SignedDuration>()
+        .ok()
+        .and_then(|signed| Duration::try_from(signed).ok())
         .ok_or_else(|| format!("`{text}` is not a duration such as `30s` or `1h 5m`"))
 }
 
@@ -93,13 +101,33 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
 /// An address to dial: `host:port`, the host a name or a number.
 pub(super) fn dial_address(text: &str) -> Result<String, String> {
     let is_good = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let is_name = !host.is_empty() && !host.contains(['/', ' ', '@']);
-        let is_bracketed = host.starts_with('[') && host.ends_with(']');
-        is_name
-            && (is_bracketed || !host.contains(':'))
-            && port.parse::<u16>().is_ok_and(|port| port > 0)
+        is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
     });
     if is_good { Ok(text.to_owned()) } else { Err(format!("`{text}` is not `host:port`")) }
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(text: &str) -> bool {
+    if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    !text.is_empty() && text.bytes().all(is_plain)
+}
+
+/// The base URL of a server: `http://host:port`, `http://host` (port 80), or `host:port` alone.
+pub(super) fn base_url(text: &str) -> Result<String, String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    match scheme {
+        "http" if authority.contains('/') => {
+            Err(format!("`{text}` has a path: only `http://host:port` is meant"))
+        }
+        "http" if text.contains("://") && is_host(authority) => Ok(format!("http://{authority}")),
+        "http" => dial_address(authority).map(|authority| format!("http://{authority}")),
+        "https" => Err(format!("`{text}`: this version speaks http only")),
+        _ => Err(format!("`{text}` is not `http://host:port`")),
+    }
 }
 
 /// The items of a comma-separated list, trimmed; empty ones are passed over.

@@ -35,10 +35,12 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// The timers.
     pub timing: TimingPreset,
-    /// How long a request is held while there is no leader, ms, unless it says otherwise.
-    pub hold_ms: u64,
-    /// The greatest payload of a job, bytes.
-    pub max_payload_bytes: u64,
+    /// What requests under way get to finish in when the node stops, ms.
+    pub drain_ms: u64,
+    /// The largest body of a request, bytes.
+    pub max_body_bytes: u64,
+    /// The most connections at once.
+    pub max_connections: u64,
     /// A log segment's size, bytes.
     pub segment_bytes: u64,
     /// How much log calls for a snapshot, bytes.
@@ -124,8 +126,10 @@ impl Resolver<'_> {
         let cluster = self.take("cluster", parse::node_id, || "quorate".into());
         let bootstrap = self.bootstrap(node_id.as_deref());
         let timing = self.take_word("timing", TimingPreset::Lan);
-        let hold_ms = self.take("hold_ms", |text| parse::milliseconds(text, 0..=60_000), || 5000);
-        let max_payload_bytes = self.take_number("max_payload_bytes", 1 << 10, 4 << 20, 1 << 20);
+        let drain_ms =
+            self.take("drain_ms", |text| parse::milliseconds(text, 0..=600_000), || 10_000);
+        let max_body_bytes = self.take_number("max_body_bytes", 1 << 20, 64 << 20, 8 << 20);
+        let max_connections = self.take_number("max_connections", 1, 1_000_000, 8192);
         let segment_bytes = self.take_number("segment_bytes", 1 << 20, 1 << 30, 64 << 20);
         let snapshot_log_bytes =
             self.take_number("snapshot_log_bytes", 1 << 20, 1 << 40, 256 << 20);
@@ -141,8 +145,9 @@ impl Resolver<'_> {
             cluster: cluster?,
             bootstrap: bootstrap?,
             timing: timing?,
-            hold_ms: hold_ms?,
-            max_payload_bytes: max_payload_bytes?,
+            drain_ms: drain_ms?,
+            max_body_bytes: max_body_bytes?,
+            max_connections: max_connections?,
             segment_bytes: segment_bytes?,
             snapshot_log_bytes: snapshot_log_bytes?,
             kept_entries: kept_entries?,

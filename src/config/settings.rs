@@ -1,5 +1,5 @@
-//! Every setting there is, in one table: the file's keys, the flags (`hold_ms` is `--hold-ms`) and the
-//! variables (`QUEUE_HOLD_MS`) are all made from it, and `config/example.toml` is tested against it.
+//! Every setting there is, in one table: the file's keys, the flags (`drain_ms` is `--drain-ms`) and the
+//! variables (`QUEUE_DRAIN_MS`) are all made from it, and `config/example.toml` is tested against it.
 
 /// Who reads a setting. One file may hold both kinds; each side passes over the other's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ const fn formerly(older: &'static str, setting: Setting) -> Setting {
 }
 
 /// The table, in the order in which `--print-config` shows it.
-pub const SETTINGS: [Setting; 21] = [
+pub const SETTINGS: [Setting; 22] = [
     formerly("P2P_NODE_ID", server("node_id", "QUEUE_NODE_ID", "")),
     formerly("P2P_DATA_DIR", server("data_dir", "QUEUE_DATA_DIR", "")),
     formerly("P2P_PORT", server("listen", "QUEUE_LISTEN", "127.0.0.1:8770")),
@@ -49,8 +49,9 @@ pub const SETTINGS: [Setting; 21] = [
     server("bootstrap_expect", "QUEUE_BOOTSTRAP_EXPECT", "1"),
     server("join", "QUEUE_JOIN", ""),
     server("timing", "QUEUE_TIMING", "lan"),
-    server("hold_ms", "QUEUE_HOLD_MS", "5000"),
-    server("max_payload_bytes", "QUEUE_MAX_PAYLOAD_BYTES", "1048576"),
+    server("drain_ms", "QUEUE_DRAIN_MS", "10000"),
+    server("max_connections", "QUEUE_MAX_CONNECTIONS", "8192"),
+    server("max_body_bytes", "QUEUE_MAX_BODY_BYTES", "8388608"),
     server("segment_bytes", "QUEUE_SEGMENT_BYTES", "67108864"),
     server("snapshot_log_bytes", "QUEUE_SNAPSHOT_LOG_BYTES", "268435456"),
     server("kept_entries", "QUEUE_KEPT_ENTRIES", "10000"),

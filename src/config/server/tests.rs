@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::{super::*, *};
 
-const CLUSTER: &str = "voters: [n1, n2, n3]\nhold_ms: 2s\nnodes:\n  n1: {host: 127.0.0.1, port: 9001}\n  \
+const CLUSTER: &str = "voters: [n1, n2, n3]\ndrain_ms: 2s\nnodes:\n  n1: {host: 127.0.0.1, port: 9001}\n  \
                        n2: {host: 127.0.0.1, port: 9003, peer_port: 9900}\n  n3: {host: db.example.org}\n";
 
 fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
@@ -34,20 +34,20 @@ fn nothing_given_is_a_single_voter_on_loopback() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8770");
     assert_eq!(config.peer_listen.to_string(), "127.0.0.1:8771");
     assert_eq!(config.peer_advertise, "127.0.0.1:8771");
-    assert_eq!((config.bootstrap, config.hold_ms), (Bootstrap::Alone, 5000));
+    assert_eq!((config.bootstrap, config.drain_ms), (Bootstrap::Alone, 10_000));
 }
 
 #[test]
 fn flag_beats_environment_beats_file_beats_default() {
     let hold = |flags: &[_], variables: &[_], yaml| {
         let config = resolve(flags, variables, yaml).unwrap();
-        (config.hold_ms, origin(&config, "hold_ms"))
+        (config.drain_ms, origin(&config, "drain_ms"))
     };
-    let (flag, variable, file) = (("hold_ms", "1"), ("QUEUE_HOLD_MS", "2"), "hold_ms: 3");
+    let (flag, variable, file) = (("drain_ms", "1"), ("QUEUE_DRAIN_MS", "2"), "drain_ms: 3");
     assert_eq!(hold(&[flag], &[variable], file), (1, "flag".into()));
-    assert_eq!(hold(&[], &[variable], file), (2, "QUEUE_HOLD_MS".into()));
-    assert_eq!(hold(&[], &[], file), (3, "cluster.yaml: hold_ms".into()));
-    assert_eq!(hold(&[], &[("QUEUE_HOLD_MS", "")], ""), (5000, "default".into()));
+    assert_eq!(hold(&[], &[variable], file), (2, "QUEUE_DRAIN_MS".into()));
+    assert_eq!(hold(&[], &[], file), (3, "cluster.yaml: drain_ms".into()));
+    assert_eq!(hold(&[], &[("QUEUE_DRAIN_MS", "")], ""), (10_000, "default".into()));
 }
 
 #[test]
@@ -110,14 +110,14 @@ fn a_cluster_that_does_not_add_up_is_refused() {
 
 #[test]
 fn all_faults_are_reported_at_once_one_line_each() {
-    let flags = [("listen", "nowhere"), ("hold_ms", "2h"), ("timing", "fast")];
+    let flags = [("listen", "nowhere"), ("drain_ms", "2h"), ("timing", "fast")];
     let variables =
         [("QUEUE_SEGMENT_BYTES", "1"), ("QUEUE_LOG", "loud"), ("QUEUE_INSECURE", "perhaps")];
     let faults = resolve(&flags, &variables, "kept_entries: many").unwrap_err();
     let lines = faults.to_string();
     for claim in [
         "listen: `nowhere` is not an address such as `127.0.0.1:8770` (from --listen)",
-        "hold_ms: `2h` is out of range: 0 to 60000 (from --hold-ms)",
+        "drain_ms: `2h` is out of range: 0 to 600000 (from --drain-ms)",
         "timing: `fast` is none of lan, wide (from --timing)",
         "segment_bytes: `1` is out of range: 1048576 to 1073741824 (from QUEUE_SEGMENT_BYTES)",
         "log: `loud` is no level",
@@ -199,7 +199,7 @@ fn the_example_file_shows_every_setting_with_its_default() {
     let empty = Config::resolve(&empty, &surroundings).unwrap();
     let shown = Raw::layered(Side::Server, &[], file, &surroundings);
     let shown = Config::resolve(&shown, &surroundings).unwrap();
-    assert_eq!((shown.hold_ms, shown.kept_entries), (empty.hold_ms, empty.kept_entries));
+    assert_eq!((shown.drain_ms, shown.kept_entries), (empty.drain_ms, empty.kept_entries));
     assert_eq!((shown.listen, shown.peer_listen), (empty.listen, empty.peer_listen));
     assert_eq!((shown.bootstrap, shown.log), (empty.bootstrap, empty.log));
 }
