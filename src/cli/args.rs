@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{add, cancel, claim, complete, fail, get, heartbeat, leader, release, status};
+use super::{add, cancel, claim, complete, fail, get, heartbeat, leader, release, serve, status};
 use crate::config::{Color, Flag, Format};
 
 const EXAMPLES: &str = "\
@@ -85,6 +85,8 @@ const fn color_name(color: Color) -> &'static str {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Run a node; without flags a single voter, ready to use.
+    Serve(Box<serve::ServeArgs>),
     /// Add a job, or a file of jobs.
     Add(add::AddArgs),
     /// Claim jobs for a worker; prints `id token`.

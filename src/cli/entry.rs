@@ -42,9 +42,13 @@ fn run(cli: Cli, surroundings: &Surroundings, is_json: &mut bool) -> Result<Exit
     let config = ClientConfig::resolve(&raw, surroundings)?;
     let look = look(&config, surroundings);
     *is_json = look.is_json();
+    if let Command::Serve(args) = cli.command {
+        return args.run(cli.global.config, surroundings, look);
+    }
     let session = Session::new(&config, look)?;
     block_on(async {
         match cli.command {
+            Command::Serve(_) => Ok(Exit::OK),
             Command::Add(args) => interruptible(args.run(&session)).await,
             Command::Claim(args) => interruptible(args.run(&session)).await,
             Command::Complete(args) => interruptible(args.run(&session)).await,

@@ -23,6 +23,8 @@ mod leader;
 mod ndjson;
 mod release;
 mod report;
+mod serve;
+mod server;
 mod session;
 mod settle;
 mod status;

@@ -174,7 +174,7 @@ mod tests {
             assert_eq!(batch.lines, [1, 3, 4]);
             assert_eq!(
                 batch.jobs[0].payload.as_ref().unwrap().get(),
-                "{\"n\": 1}",
+                "{\"n\":1}",
                 "the shorthand"
             );
         }
