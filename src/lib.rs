@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod http;
 pub mod node;
 pub mod queue;
 pub mod wire;

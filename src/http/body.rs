@@ -64,7 +64,8 @@ pub(super) async fn read(
     budget: &Budget,
 ) -> Result<Bytes, ApiError> {
     let bytes_max = limits.body_bytes_max;
-    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
@@ -177,9 +178,8 @@ mod tests {
     #[test]
     fn a_body_must_keep_up_with_the_least_rate() {
         let limits = Limits::default();
-        let patience = |received, seconds| {
-            patience(&limits, received, Duration::from_secs(seconds)).as_secs()
-        };
+        let patience =
+            |received, seconds| patience(&limits, received, Duration::from_secs(seconds)).as_secs();
         assert_eq!(patience(0, 0), 10);
         assert_eq!(patience(0, 4), 6);
         assert_eq!(patience(11, 11), 0);

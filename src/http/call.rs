@@ -9,8 +9,18 @@ use axum::{
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 
-use super::{answer::Failure, body, connection::Activity, gate::Site};
-use crate::{queue::RequestId, wire::ApiError};
+use super::{
+    answer::{Answer, Failure},
+    body, command,
+    connection::Activity,
+    failure::{Place, accepted},
+    gate::Site,
+    present,
+};
+use crate::{
+    queue::{Command, JobId, NewJob, Outcome, RequestId},
+    wire::{AddRequest, ApiError, CompleteRequest},
+};
 
 /// How long a request is held while there is no leader, unless it says otherwise.
 const HOLD_MS: u64 = 5000;
@@ -48,12 +58,62 @@ async fn read(request: Request, site: &Site) -> Result<Call, Failure> {
     let idempotency_key = idempotency_key(&parts.headers)?;
     let body = match parts.method {
         Method::GET | Method::HEAD => Bytes::new(),
-        _ => body::read(&parts.headers, body, &site.limits, &site.budget).await.map_err(|error| {
-            Failure { closes_connection: true, ..error.into() }
-        })?,
+        _ => body::read(&parts.headers, body, &site.limits, &site.budget)
+            .await
+            .map_err(|error| Failure { closes_connection: true, ..error.into() })?,
     };
     let query = parts.uri.query().map(str::to_owned);
     Ok(Call { site: site.clone(), hold, query, body, idempotency_key, activity })
+}
+
+impl Call {
+    /// A job with its identity: its own id, or one made from the caller's key for the request and its
+    /// place in it (so that a repeat makes the same one), or a fresh one.
+    pub(super) fn new_job(
+        &self,
+        mut job: AddRequest,
+        index: usize,
+        key: Option<&RequestId>,
+    ) -> Result<NewJob, ApiError> {
+        let id = match (job.work_id.take(), key) {
+            (Some(id), _) => id,
+            (None, None) => self.fresh_job_id(),
+            (None, Some(key)) => JobId::parse(&format!("{key}:{index}")).map_err(|_| {
+                ApiError::invalid("request_id", "must be at most 120 characters for this call")
+            })?,
+        };
+        Ok(command::new_job(id, job))
+    }
+
+    fn fresh_job_id(&self) -> JobId {
+        JobId::parse(&self.site.handle.fresh_id()).expect("a fresh id is a name")
+    }
+
+    /// A completion, with an identity for each job of `then`.
+    pub(super) fn complete(&self, complete: CompleteRequest) -> Command {
+        Command::Complete(command::complete(complete, || self.fresh_job_id()))
+    }
+
+    /// Carries out commands; one outcome for each, in order.
+    pub(super) async fn submit(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, Failure> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.site.handle.submit(commands, self.hold).await?)
+    }
+
+    /// Carries out one command.
+    pub(super) async fn submit_one(&self, command: Command) -> Result<Outcome, Failure> {
+        let outcomes = self.submit(vec![command]).await?;
+        Ok(outcomes.into_iter().next().expect("one outcome a command"))
+    }
+
+    /// Carries out one command on one job, and answers what it did.
+    pub(super) async fn settle(&self, job: JobId, command: Command) -> Result<Answer, Failure> {
+        let outcome = self.submit_one(command).await?;
+        let (answer, rev) = accepted(outcome, Place::Batch("then"))?;
+        Ok(Answer::ok(&present::settled(job, answer, rev)).at(rev))
+    }
 }
 
 fn hold(headers: &HeaderMap) -> Result<Duration, ApiError> {
@@ -61,13 +121,11 @@ fn hold(headers: &HeaderMap) -> Result<Duration, ApiError> {
         return Ok(Duration::from_millis(HOLD_MS));
     };
     let hold_ms = header.to_str().ok().and_then(|text| text.parse().ok());
-    match hold_ms.filter(|hold_ms| *hold_ms <= HOLD_MS_MAX) {
-        Some(hold_ms) => Ok(Duration::from_millis(hold_ms)),
-        None => {
-            let reason = format!("must be an integer from 0 to {HOLD_MS_MAX}");
-            Err(ApiError::invalid("X-Queue-Hold-Ms", reason))
-        }
-    }
+    let Some(hold_ms) = hold_ms.filter(|hold_ms| *hold_ms <= HOLD_MS_MAX) else {
+        let reason = format!("must be an integer from 0 to {HOLD_MS_MAX}");
+        return Err(ApiError::invalid("X-Queue-Hold-Ms", reason));
+    };
+    Ok(Duration::from_millis(hold_ms))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<RequestId>, ApiError> {

@@ -19,10 +19,10 @@ const BATCH_MAX: u32 = 10;
 static JSON: LazyLock<Arc<str>> = LazyLock::new(|| "application/json".into());
 const IS_A_NAME: &str = "the constant and the fresh id are names";
 
-/// A job as the queue knows it; `fresh_id` is called when it has no id of its own.
-pub(super) fn new_job(job: wire::AddRequest, fresh_id: impl FnOnce() -> JobId) -> NewJob {
+/// A job as the queue knows it, under this id.
+pub(super) fn new_job(id: JobId, job: wire::AddRequest) -> NewJob {
     NewJob {
-        id: job.work_id.unwrap_or_else(fresh_id),
+        id,
         queue: job.queue.unwrap_or_else(|| QueueName::parse("default").expect(IS_A_NAME)),
         work_type: job.work_type.unwrap_or_else(|| WorkType::parse("default").expect(IS_A_NAME)),
         payload: payload(job.payload),
@@ -105,14 +105,15 @@ pub(super) fn heartbeat(heartbeat: wire::HeartbeatRequest) -> Heartbeat {
     Heartbeat { worker: heartbeat.node_id, items: items.collect() }
 }
 
-pub(super) fn complete(
-    complete: wire::CompleteRequest,
-    fresh_id: impl Fn() -> JobId,
-) -> Complete {
+pub(super) fn complete(complete: wire::CompleteRequest, fresh_id: impl Fn() -> JobId) -> Complete {
+    let then = complete.then.into_iter().map(|mut job| {
+        let id = job.work_id.take().unwrap_or_else(&fresh_id);
+        new_job(id, job)
+    });
     Complete {
         holding: Holding { job: complete.work_id, token: complete.token },
         result: complete.result.map(json_bytes),
-        then: complete.then.into_iter().map(|job| new_job(job, &fresh_id)).collect(),
+        then: then.collect(),
     }
 }
 
@@ -142,13 +143,12 @@ mod tests {
 
     fn job(body: &str) -> NewJob {
         let request = wire::AddRequest::parse(body.as_bytes()).unwrap();
-        new_job(request, || JobId::parse("fresh").unwrap())
+        new_job(JobId::parse("j").unwrap(), request)
     }
 
     #[test]
     fn what_is_not_said_has_the_tables_default() {
         let job = job("{}");
-        assert_eq!(job.id.as_str(), "fresh");
         assert_eq!((job.queue.as_str(), job.work_type.as_str()), ("default", "default"));
         assert_eq!((job.priority, job.delay, job.backoff), (50, Delay::None, Backoff::default()));
         assert_eq!(&job.payload.bytes[..], b"{}");
@@ -157,9 +157,8 @@ mod tests {
 
     #[test]
     fn what_is_said_arrives() {
-        let job = job(
-            r#"{"payload":[1, 2],"work_id":"j","delay_ms":"1s","backoff":{"factor":1.5,"jitter":0.333}}"#,
-        );
+        let job =
+            job(r#"{"payload":[1, 2],"delay_ms":"1s","backoff":{"factor":1.5,"jitter":0.333}}"#);
         assert_eq!((job.id.as_str(), job.delay), ("j", Delay::For(1000)));
         assert_eq!(&job.payload.bytes[..], b"[1, 2]");
         let thousandths = (job.backoff.factor_thousandths, job.backoff.jitter_thousandths);

@@ -200,7 +200,7 @@ mod tests {
     async fn a_request_in_flight_has_only_the_write_deadline() {
         let activity = activity();
         let _in_flight = activity.begin(hyper::Version::HTTP_11);
-        tokio::time::advance(Duration::from_secs(3600)).await;
+        tokio::time::advance(Duration::from_hours(1)).await;
         activity.on_write_blocked();
         assert_eq!(seconds_until_overdue(&activity).await, (10, Overdue::Write));
     }

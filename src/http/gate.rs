@@ -165,12 +165,14 @@ mod tests {
     #[test]
     fn a_loopback_node_answers_only_to_its_own_names() {
         let bound = "127.0.0.2:8770".parse().unwrap();
-        for host in ["localhost", "LOCALHOST:8770", "127.0.0.1:1", "[::1]:8770", "[::1]", "127.0.0.2"]
+        for host in
+            ["localhost", "LOCALHOST:8770", "127.0.0.1:1", "[::1]:8770", "[::1]", "127.0.0.2"]
         {
             assert!(check_host(Some(host), bound).is_ok(), "{host}");
         }
         assert!(check_host(None, bound).is_ok());
-        for host in ["evil.example", "localhost.evil.example:8770", "127.0.0.3", "", "10.0.0.1:80"] {
+        for host in ["evil.example", "localhost.evil.example:8770", "127.0.0.3", "", "10.0.0.1:80"]
+        {
             assert_eq!(check_host(Some(host), bound).unwrap_err().code, Code::Forbidden, "{host}");
         }
         assert!(check_host(Some("queue.example"), "0.0.0.0:8770".parse().unwrap()).is_ok());

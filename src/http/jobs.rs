@@ -5,7 +5,6 @@ use hyper::StatusCode;
 use super::{
     answer::{Answer, Failure},
     call::Call,
-    command,
     failure::{Place, accepted, rejected},
     present,
 };
@@ -32,8 +31,9 @@ pub(super) async fn add_batch(call: Call) -> Result<Answer, Failure> {
     let key = batch.request_id.or_else(|| call.idempotency_key.clone());
     let items = batch.items.into_iter().enumerate();
     let jobs = items.map(|(index, job)| {
-        job.and_then(|job| call.new_job(job, index, key.as_ref()))
-            .map_err(|fault| if fault.details.contains_key("index") { fault } else { fault.at("items", index) })
+        job.and_then(|job| call.new_job(job, index, key.as_ref())).map_err(|fault| {
+            if fault.details.contains_key("index") { fault } else { fault.at("items", index) }
+        })
     });
     if batch.atomic {
         let jobs = jobs.collect::<Result<_, _>>()?;

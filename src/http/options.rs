@@ -69,7 +69,7 @@ impl Default for Limits {
             body_idle_timeout: Duration::from_secs(10),
             body_bytes_per_second_min: 1024,
             write_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_mins(2),
             connections_max: 8192,
             streams_max: 128,
             drain_timeout: Duration::from_secs(10),

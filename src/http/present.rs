@@ -1,5 +1,7 @@
 //! From the queue's answers to the wire: one function a shape.
 
+pub(super) mod look;
+
 use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
 

@@ -28,7 +28,7 @@ use crate::node::Handle;
 
 /// What hyper itself takes of a head. The gate refuses at [`Limits::header_bytes_max`] already, with
 /// an answer that says so; this bounds memory.
-const HEAD_BUFFER_BYTES: usize = 64 << 10;
+const HEAD_BUFFER_BYTES: u32 = 64 << 10;
 /// The most resets of one HTTP/2 connection that wait to be noticed (CVE-2023-44487).
 const RESETS_MAX: usize = 32;
 /// An HTTP/2 peer that answers no ping for as long again is gone.
@@ -90,14 +90,14 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // The watchdog keeps this deadline, and does not confuse it with being idle.
         .header_read_timeout(None)
-        .max_buf_size(HEAD_BUFFER_BYTES);
+        .max_buf_size(HEAD_BUFFER_BYTES as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_local_error_reset_streams(RESETS_MAX)
-        .max_header_list_size(HEAD_BUFFER_BYTES as u32)
+        .max_header_list_size(HEAD_BUFFER_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);
     builder
@@ -112,11 +112,7 @@ struct Front {
 }
 
 impl Front {
-    async fn accept_until(
-        self,
-        shutdown: impl Future<Output = ()> + Send,
-        listener: TcpListener,
-    ) {
+    async fn accept_until(self, shutdown: impl Future<Output = ()> + Send, listener: TcpListener) {
         let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
         let places = Arc::new(Semaphore::new(self.limits.connections_max));
         tokio::pin!(shutdown);
@@ -161,7 +157,10 @@ impl Front {
 
 /// The next connection and its place. Waits for a place first, so that what has none stays in the
 /// listener's backlog. Safe to drop between two polls: an accepted connection is returned at once.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, OwnedSemaphorePermit) {
     let place = Arc::clone(places).acquire_owned().await.expect("it is never closed");
     loop {
         match listener.accept().await {

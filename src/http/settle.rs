@@ -32,17 +32,14 @@ pub(super) async fn heartbeat(call: Call) -> Result<Answer, Failure> {
 pub(super) async fn complete(call: Call) -> Result<Answer, Failure> {
     let complete = CompleteRequest::parse(&call.body)?;
     let work_id = complete.work_id.clone();
-    let complete = call.complete(complete)?;
-    call.settle(work_id, complete).await
+    call.settle(work_id, call.complete(complete)).await
 }
 
 pub(super) async fn complete_batch(call: Call) -> Result<Answer, Failure> {
     let batch = CompleteBatchRequest::parse(&call.body)?;
-    let items = batch.items.into_iter().enumerate().map(|(index, item)| {
+    let items = batch.items.into_iter().map(|item| {
         let item = item?;
-        let work_id = item.work_id.clone();
-        let command = call.complete(item).map_err(|fault| fault.at("items", index))?;
-        Ok((work_id, command))
+        Ok((item.work_id.clone(), call.complete(item)))
     });
     let items: Vec<Result<(JobId, Command), ApiError>> = items.collect();
     let commands = items.iter().filter_map(|item| item.as_ref().ok());

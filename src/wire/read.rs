@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{ApiError, WAIT_MS_MAX, fields::Fields, query};
-use crate::queue::{
-    AttemptEnd, GroupName, JobId, JobState, QueueName, Rev, Token, WorkType, WorkerId,
-};
+use crate::queue::{AttemptEnd, JobId, JobState, QueueName, Rev, Token, WorkType, WorkerId};
 
 /// The query of `GET /work/get/{work_id}`; `consistency` alone on the other reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,29 +62,39 @@ fn freshness(fields: &mut Fields<'_>) -> Result<Freshness, ApiError> {
     }
 }
 
-/// A whole job: the answer to `GET /work/get/{work_id}`, without its `rev`.
+/// A whole job: the answer to `GET /work/get/{work_id}`, without its `rev`. Of a job that has left
+/// after its retention only a tombstone is kept: `work_id`, `state`, and the last `token`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
     /// Its id.
     pub work_id: JobId,
-    /// Its queue.
-    pub queue: QueueName,
-    /// Its kind.
-    pub work_type: WorkType,
     /// Where it is in its life.
     pub state: JobState,
-    /// What the worker gets, as the bytes that were added; absent when only a tombstone is left.
+    /// Its queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueName>,
+    /// Its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_type: Option<WorkType>,
+    /// What the worker gets, as the bytes that were added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Box<RawValue>>,
     /// Its priority.
-    pub priority: u8,
-    /// The attempts that count so far.
-    pub attempt: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// The attempts that count so far, those lost among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
     /// How many it has.
-    pub max_attempts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// How many attempts were lost with their lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts_lost: Option<u32>,
     /// The last 32 attempts, oldest first.
+    #[serde(default)]
     pub attempts: Vec<Attempt>,
-    /// While leased: the valid token.
+    /// While leased: the valid token. Of a tombstone: the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
     /// While leased: the holder.
@@ -99,11 +107,12 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
     /// When it was added, ms since the Unix epoch.
-    pub added_at_ms: u64,
-    /// While scheduled by the wall clock: when it may be handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_at_ms: Option<u64>,
+    /// While scheduled: when it may be handed out, ms since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_at_ms: Option<u64>,
-    /// While scheduled by the cluster clock: how long until it may be handed out, ms.
+    /// While scheduled: how long until then, ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_in_ms: Option<u64>,
     /// When it reached its terminal state, ms since the Unix epoch.
@@ -112,21 +121,18 @@ pub struct Job {
     /// What came out of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RawValue>>,
-    /// Why it failed.
+    /// What went wrong in the last attempt that said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// What its holder last said of its progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Box<RawValue>>,
-    /// What it waits for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub depends_on: Vec<JobId>,
-    /// Its group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<GroupName>,
     /// Its tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// Whether this is all that is left of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tombstone: bool,
 }
 
 /// One attempt at a job.
