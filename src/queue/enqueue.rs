@@ -13,9 +13,8 @@ use super::{
 
 /// A list of jobs that may be added, every one of them.
 pub(super) struct Checked<'command> {
-    jobs: &'command [NewJob],
-    content_hashes: Vec<u64>,
-    has_new: bool,
+    /// Each with its content hash if it is new, the first of its id.
+    jobs: Vec<(&'command NewJob, Option<u64>)>,
 }
 
 impl State {
@@ -26,7 +25,7 @@ impl State {
     ) -> Result<Answer, Rejection> {
         let checked = self.check(&add.jobs)?;
         // After idempotency: a repeat is answered even when nothing new is taken.
-        if checked.has_new && !self.has_room_for_tombstones() {
+        if checked.has_new() && !self.has_room_for_tombstones() {
             return Err(self.full());
         }
         Ok(Answer::Added(self.enqueue(checked, changes)))
@@ -37,8 +36,7 @@ impl State {
         &self,
         jobs: &'command [NewJob],
     ) -> Result<Checked<'command>, Rejection> {
-        let mut content_hashes = Vec::with_capacity(jobs.len());
-        let mut has_new = false;
+        let mut checked = Vec::with_capacity(jobs.len());
         let mut in_batch: BTreeMap<&JobId, u64> = BTreeMap::new();
         for (index, job) in (0..).zip(jobs) {
             check_fields(index, job)?;
@@ -47,13 +45,12 @@ impl State {
             if known.is_some_and(|known| known != content_hash) {
                 return Err(Rejection::JobIdConflict { job: job.id.clone(), index });
             }
-            has_new |= known.is_none();
             if jobs.len() > 1 {
                 in_batch.insert(&job.id, content_hash);
             }
-            content_hashes.push(content_hash);
+            checked.push((job, known.is_none().then_some(content_hash)));
         }
-        Ok(Checked { jobs, content_hashes, has_new })
+        Ok(Checked { jobs: checked })
     }
 
     pub(super) fn enqueue(
@@ -61,13 +58,12 @@ impl State {
         checked: Checked<'_>,
         changes: &mut Vec<Change>,
     ) -> Vec<Added> {
-        let with_hashes = checked.jobs.iter().zip(checked.content_hashes);
-        with_hashes
-            .map(|(new, content_hash)| match self.state_of(&new.id) {
-                Some(state) => added(new, state, Once::Duplicate),
-                None => added(new, self.insert(new, content_hash, changes), Once::First),
-            })
-            .collect()
+        let jobs = checked.jobs.into_iter();
+        jobs.map(|(new, content_hash)| match content_hash {
+            Some(content_hash) => added(new, self.insert(new, content_hash, changes), Once::First),
+            None => added(new, self.state_of(&new.id), Once::Duplicate),
+        })
+        .collect()
     }
 
     fn insert(&mut self, new: &NewJob, content_hash: u64, changes: &mut Vec<Change>) -> JobState {
@@ -139,11 +135,11 @@ impl State {
         })
     }
 
-    fn state_of(&self, id: &JobId) -> Option<JobState> {
-        Some(match self.find(id)? {
+    fn state_of(&self, id: &JobId) -> JobState {
+        match self.find(id).expect("it was known when the list was checked, or came with it") {
             Kept::Job(job) => job.state(),
             Kept::Tombstone(tombstone) => tombstone.state(),
-        })
+        }
     }
 
     fn full(&self) -> Rejection {
@@ -152,6 +148,12 @@ impl State {
             reason: "too many jobs have finished lately: every tombstone is taken".into(),
             retry_after_ms: room_at.0.saturating_sub(self.clock.0).max(1),
         }
+    }
+}
+
+impl Checked<'_> {
+    fn has_new(&self) -> bool {
+        self.jobs.iter().any(|(_, content_hash)| content_hash.is_some())
     }
 }
 

@@ -312,6 +312,6 @@ impl TombstoneView {
 }
 
 fn last_error(job: &Job) -> Option<Arc<str>> {
-    let ended = job.attempts.iter().rev().filter_map(|attempt| attempt.ended.as_ref());
-    ended.filter_map(|ended| ended.error.clone()).next()
+    let mut ended = job.attempts.iter().rev().filter_map(|attempt| attempt.ended.as_ref());
+    ended.find_map(|ended| ended.error.clone())
 }
