@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate::queue::{
     Add, Answer, Applied, Backoff, Beat, Cancel, Claim, Claimed, ClockMs, Command, Complete, Delay,
-    Entry, Fail, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure, Payload,
-    QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType, WorkerId,
+    Entry, Fail, GroupName, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure,
+    Payload, QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType, WorkerId,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -149,7 +149,32 @@ impl Generator {
 
     fn jobs(&mut self, most: u32) -> Vec<NewJob> {
         let one = self.one_in(2);
-        (0..if one { 1 } else { self.below(most + 1) }).map(|_| self.job()).collect()
+        let number = if one { 1 } else { self.below(most + 1) };
+        let mut jobs: Vec<NewJob> = (0..number).map(|_| self.job()).collect();
+        if jobs.len() > 1 && self.one_in(8) {
+            jobs[0].depends_on = vec![jobs[1].id.clone()];
+            if self.one_in(2) {
+                jobs[1].depends_on = vec![jobs[0].id.clone()];
+            }
+        }
+        jobs
+    }
+
+    /// Mostly ids that were added once.
+    fn dependencies(&mut self) -> Vec<JobId> {
+        let known: Vec<u32> = self.contents.keys().copied().collect();
+        let ids = 0..=self.below(3);
+        ids.map(|_| {
+            if known.is_empty() || self.one_in(20) {
+                return self.id();
+            }
+            Self::id_numbered(known[self.rng.random_range(0..known.len())])
+        })
+        .collect()
+    }
+
+    fn group(&mut self) -> GroupName {
+        GroupName::parse(["g", "h", "i"][self.rng.random_range(0..3)]).unwrap()
     }
 
     /// Half of the time what was added under that id before.
@@ -205,9 +230,13 @@ impl Generator {
                 Backoff::default()
             },
             expires_in_ms: self.one_in(6).then(|| u64::from(self.below(300))),
-            depends_on: Vec::new(),
-            on_dependency_failure: OnDependencyFailure::default(),
-            group: None,
+            depends_on: if self.one_in(4) { self.dependencies() } else { Vec::new() },
+            on_dependency_failure: if self.one_in(3) {
+                OnDependencyFailure::Run
+            } else {
+                OnDependencyFailure::Fail
+            },
+            group: self.one_in(3).then(|| self.group()),
             tags: self
                 .one_in(4)
                 .then(|| ("tag".to_owned(), "value".to_owned()))
