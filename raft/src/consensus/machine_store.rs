@@ -148,7 +148,7 @@ impl<S: StateMachine> RaftStateMachine<TypeConfig> for MachineStore<S> {
         let (store, meta) = (self.clone(), meta.clone());
         let installed = move || {
             let file = match data {
-                SnapshotData::Kept(file) => file,
+                SnapshotData::Kept(file) => store.snapshots.take_in(file)?,
                 SnapshotData::Received(receiver) => {
                     store.snapshots.in_turn(|_| receiver.commit())?
                 }
@@ -206,6 +206,9 @@ impl<S: StateMachine> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
 /// How fast a snapshot is written: it shares the disk with the log, whose syncs must not wait.
 const BYTES_PER_SECOND: Option<NonZeroU64> = NonZeroU64::new(64 << 20);
 
+/// Copied at a time.
+const COPY_BYTES: usize = 1 << 20;
+
 /// Who may put a snapshot in the place of the newest: one at a time, having looked at that one.
 #[derive(Debug, Clone)]
 struct Placing {
@@ -220,6 +223,22 @@ impl Placing {
     ) -> io::Result<T> {
         let _turn = self.turn.lock().expect("no holder of this lock panics");
         place(self.store.latest())
+    }
+
+    /// At a restart the file is the newest of this store. openraft's storage suite also installs
+    /// files of another store, whose bytes are copied.
+    fn take_in(&self, file: SnapshotFile) -> io::Result<SnapshotFile> {
+        self.in_turn(|latest| {
+            if latest.is_some_and(|latest| latest.path == file.path && latest.meta == file.meta) {
+                return Ok(file);
+            }
+            let mut receiver = self.store.receive(file.meta.clone())?;
+            while receiver.received() < file.len {
+                let offset = receiver.received();
+                receiver.write_raw(offset, &file.read_raw(offset, COPY_BYTES)?)?;
+            }
+            receiver.commit()
+        })
     }
 }
 
