@@ -271,15 +271,19 @@ fn group_commits_on_a_thread_survive_power_cuts() {
 }
 
 /// A log of two votes, entries in several segments, a truncation and a purge; closed.
-fn acknowledged_log() -> (Arc<MemoryDisk>, Shown) {
+fn acknowledged_log(entries: u64) -> (Arc<MemoryDisk>, Shown) {
     let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
     let (log, _) = open(&disk).unwrap();
     let writes = [
         vec![vote("first vote")],
-        (0..12).map(|index| append(index, "an entry of the first leader")).collect(),
-        vec![vote("second vote"), Record::TruncateFrom(9), append(9, "of the second leader")],
+        (0..entries).map(|index| append(index, "an entry of the first leader")).collect(),
+        vec![
+            vote("second vote"),
+            Record::TruncateFrom(entries - 3),
+            append(entries - 3, "of the second leader"),
+        ],
         vec![Record::Committed(Bytes::from_static(b"committed 9"))],
-        vec![purge(3), append(10, "the last entry")],
+        vec![purge(3), append(entries - 2, "the last entry")],
     ];
     let mut shown = Shown::default();
     for records in writes {
@@ -297,9 +301,14 @@ fn files(disk: &MemoryDisk) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn a_flipped_bit_is_refused_or_concerns_nothing_acknowledged() {
-    let (disk, expected) = acknowledged_log();
+    for entries in 8..24 {
+        flip_every_byte(entries);
+    }
+}
+
+fn flip_every_byte(entries: u64) {
+    let (disk, expected) = acknowledged_log(entries);
     let files = files(&disk);
-    assert!(files.len() > 1, "the log spans segments");
     let (mut refused, mut harmless) = (0, 0);
     for (path, bytes) in &files {
         for offset in 0..bytes.len() as u64 {
@@ -319,7 +328,7 @@ fn a_flipped_bit_is_refused_or_concerns_nothing_acknowledged() {
             }
         }
     }
-    assert!(refused > 700 && harmless > 17, "{refused} were refused, {harmless} harmless");
+    assert!(refused > 400 && harmless > 17, "{refused} were refused, {harmless} harmless");
 }
 
 #[test]
@@ -343,18 +352,75 @@ fn good_records_of_one_torn_batch_prove_nothing_and_are_cut() {
     torn[after + 17..].fill(0);
     disk.put(&segment(1), torn);
     disk.crash(0);
-    let (log, recovered) = open(&disk).unwrap();
+    let (_, recovered) = open(&disk).unwrap();
     assert_eq!(recovered.last.unwrap().index, 0, "no mark: never acknowledged");
-    // And what was cut does not come back behind a new record of the same length.
-    write_now(&log, vec![append(1, "1st of a batch!!")]).unwrap();
-    disk.crash(0);
-    assert_eq!(open(&disk).unwrap().1.last.unwrap().index, 1);
+}
+
+#[test]
+fn what_was_cut_does_not_come_back_behind_a_new_record() {
+    // A torn batch: its first record is bad, its second is whole, and nothing is marked behind.
+    let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
+    let (log, _) = open(&disk).unwrap();
+    write_now(&log, vec![append(0, "0")]).unwrap();
+    write_now(&log, vec![append(1, "torn"), append(2, "whole")]).unwrap();
+    let mut torn = disk.durable(&segment(1)).unwrap();
+    let bad = torn.windows(4).position(|bytes| bytes == b"torn").unwrap();
+    torn[bad] ^= 1;
+    for seed in 0..30 {
+        let disk = Arc::new(MemoryDisk::new(Loss::Keep, seed));
+        disk.put(&segment(1), torn.clone());
+        let (log, recovered) = open(&disk).unwrap();
+        assert_eq!(recovered.last.unwrap().index, 0);
+        // The record of the same length may reach the disk without the zeros behind it.
+        disk.cut_power_after(2);
+        assert!(write_now(&log, vec![append(1, "new!")]).is_err());
+        disk.crash(seed);
+        let last = open(&disk).unwrap().1.last.unwrap();
+        assert!(last.index < 2, "seed {seed}: entry {} came back", last.index);
+    }
+}
+
+#[test]
+fn what_a_start_after_a_process_death_shows_is_durable() {
+    // The process dies between its write and its sync: the kernel still has the record, the disk
+    // does not. The next process sees it and acts on it; a power cut must not take it back then.
+    let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
+    let (log, _) = open(&disk).unwrap();
+    disk.cut_power_after(1);
+    assert!(write_now(&log, vec![vote("seen, not synced")]).is_err());
+    disk.restart_process();
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.vote.as_deref(), Some(b"seen, not synced".as_slice()));
+    disk.crash(2);
+    assert_eq!(open(&disk).unwrap().1.vote, recovered.vote);
+}
+
+#[test]
+fn entries_are_readable_before_they_are_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let options = LogOptions { segment_bytes: 4096, cache_bytes: 0 };
+    let (log, _) = Log::open(Arc::new(OsDisk), temp.path(), options).unwrap();
+    for index in 0..400 {
+        log.write(vec![append(index, "an entry")], |result| result.unwrap());
+        if index % 50 == 49 {
+            log.write(vec![Record::TruncateFrom(index - 3)], |result| result.unwrap());
+            let again = (index - 3..=index).map(|index| append(index, "another")).collect();
+            log.write(again, |result| result.unwrap());
+        }
+        let entries = log.read(0..u64::MAX, u64::MAX).unwrap();
+        assert!(entries.iter().map(|entry| entry.index).eq(0..=index));
+    }
+    let shown = log.read(0..400, u64::MAX).unwrap();
+    log.close().unwrap();
+    let (log, _) = Log::open(Arc::new(OsDisk), temp.path(), options).unwrap();
+    assert_eq!(log.read(0..400, u64::MAX).unwrap(), shown);
 }
 
 #[test]
 fn a_missing_or_shortened_segment_is_refused() {
-    let (disk, _) = acknowledged_log();
+    let (disk, _) = acknowledged_log(12);
     let files = files(&disk);
+    assert!(files.len() > 1, "the log spans segments");
     let (path, bytes) = &files[0];
     disk.put(path, bytes[..bytes.len() / 2].to_vec());
     disk.crash(0);
@@ -473,7 +539,7 @@ fn reads_stop_before_the_limit_but_give_at_least_one_entry() {
 
 #[test]
 fn opening_again_and_again_does_not_grow_the_log() {
-    let (disk, shown) = acknowledged_log();
+    let (disk, shown) = acknowledged_log(12);
     let before = files(&disk);
     for _ in 0..3 {
         let (log, recovered) = open(&disk).unwrap();
