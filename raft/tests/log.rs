@@ -22,6 +22,8 @@ use raft::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const OPTIONS: LogOptions = LogOptions { segment_bytes: 600, cache_bytes: 200 };
+/// Segments that hold several 512-byte blocks, and batches that span some.
+const LARGE: LogOptions = LogOptions { segment_bytes: 9000, cache_bytes: 2000 };
 const MODES: [Loss; 3] = [Loss::Lose, Loss::Keep, Loss::Tear];
 
 fn dir() -> &'static Path {
@@ -33,7 +35,11 @@ fn segment(sequence: u32) -> PathBuf {
 }
 
 fn open(disk: &Arc<MemoryDisk>) -> Result<(Log, Recovered), OpenError> {
-    Log::open(Arc::clone(disk) as Arc<dyn Disk>, dir(), OPTIONS)
+    open_as(disk, OPTIONS)
+}
+
+fn open_as(disk: &Arc<MemoryDisk>, options: LogOptions) -> Result<(Log, Recovered), OpenError> {
+    Log::open(Arc::clone(disk) as Arc<dyn Disk>, dir(), options)
 }
 
 fn append(index: u64, text: &str) -> Record {
@@ -123,13 +129,14 @@ impl Shown {
 }
 
 /// Random records that fit behind `shown`.
-fn random_records(rng: &mut StdRng, shown: &Shown) -> Vec<Record> {
+fn random_records(rng: &mut StdRng, shown: &Shown, options: LogOptions) -> Vec<Record> {
+    let bytes_max = usize::try_from(options.segment_bytes / 6).unwrap();
     let mut shown = shown.clone();
     let mut records = Vec::new();
     for _ in 0..rng.random_range(1..6) {
         let record = match rng.random_range(0..20) {
             0..12 => {
-                let bytes = vec![rng.random(); rng.random_range(0..90)];
+                let bytes = vec![rng.random(); rng.random_range(0..bytes_max)];
                 Record::Append(StoredEntry { index: shown.next(), bytes: bytes.into() })
             }
             12..14 => Record::Vote(Bytes::from(vec![rng.random(); rng.random_range(1..20)])),
@@ -175,13 +182,18 @@ impl Issued {
 }
 
 /// Opens the log, with power cuts during recovery too.
-fn open_after_crashes(disk: &Arc<MemoryDisk>, rng: &mut StdRng, context: &str) -> (Log, Recovered) {
+fn open_after_crashes(
+    disk: &Arc<MemoryDisk>,
+    options: LogOptions,
+    rng: &mut StdRng,
+    context: &str,
+) -> (Log, Recovered) {
     loop {
         let is_cut = rng.random_bool(0.3);
         if is_cut {
             disk.cut_power_after(rng.random_range(0..20));
         }
-        match open(disk) {
+        match open_as(disk, options) {
             Ok(_) | Err(OpenError::Io { .. }) if is_cut => disk.crash(rng.random()),
             Ok(opened) => return opened,
             Err(error) => panic!("{context}: {error}"),
@@ -192,15 +204,16 @@ fn open_after_crashes(disk: &Arc<MemoryDisk>, rng: &mut StdRng, context: &str) -
 fn survive_crashes(loss: Loss, seed: u64) {
     let context = format!("{loss:?}, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
+    let options = if seed.is_multiple_of(2) { OPTIONS } else { LARGE };
     let disk = Arc::new(MemoryDisk::new(loss, rng.random()));
     let mut issued = Issued::default();
     for _ in 0..6 {
-        let (log, recovered) = open_after_crashes(&disk, &mut rng, &context);
+        let (log, recovered) = open_after_crashes(&disk, options, &mut rng, &context);
         let mut shown = Shown::of(&log, &recovered);
         issued.check(&shown, &context);
         disk.cut_power_after(rng.random_range(1..80));
         loop {
-            let records = random_records(&mut rng, &shown);
+            let records = random_records(&mut rng, &shown, options);
             let result = write_now(&log, records.clone());
             let failed = result.is_err();
             issued.note(records.clone(), &result);
@@ -237,18 +250,19 @@ fn group_commits_on_a_thread_survive_power_cuts() {
         let context = format!("{loss:?}, seed {seed}");
         let temp = tempfile::tempdir().unwrap();
         let mut rng = StdRng::seed_from_u64(seed);
+        let options = if seed.is_multiple_of(2) { OPTIONS } else { LARGE };
         let mut issued = Issued::default();
         for _ in 0..4 {
             let staged = Arc::new(StagedDisk::new(Arc::new(OsDisk), loss, rng.random()));
             let disk = Arc::clone(&staged) as Arc<dyn Disk>;
-            let (log, recovered) = Log::open(disk, temp.path(), OPTIONS).unwrap();
+            let (log, recovered) = Log::open(disk, temp.path(), options).unwrap();
             let mut shown = Shown::of(&log, &recovered);
             issued.check(&shown, &context);
             staged.cut_power_after(rng.random_range(5..60));
             let (results, answers) = mpsc::channel();
             let mut writes = Vec::new();
             for number in 0..60_usize {
-                let records = random_records(&mut rng, &shown);
+                let records = random_records(&mut rng, &shown, options);
                 shown.apply_all(&records);
                 let results = results.clone();
                 log.write(records.clone(), move |result| results.send((number, result)).unwrap());

@@ -56,8 +56,7 @@ pub(super) fn segment_path(dir: &Path, sequence: u32) -> PathBuf {
     dir.join(format!("{sequence:010}.log"))
 }
 
-/// Creates the file that `header` begins, and answers it with its length. The name is durable when
-/// this returns; the header becomes durable with the first records.
+/// Creates the file that `header` begins, durably, and answers it with its length.
 pub(super) fn create_segment(
     disk: &dyn Disk,
     dir: &Path,
@@ -67,6 +66,7 @@ pub(super) fn create_segment(
     let bytes = header.encode();
     file.set_len(0)?;
     file.write_at(&bytes, 0)?;
+    file.sync_data()?;
     disk.sync_dir(dir)?;
     let segment = Segment { sequence: header.segment, base: header.base, file };
     Ok((segment, bytes.len() as u64))
