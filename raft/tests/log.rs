@@ -563,6 +563,38 @@ fn opening_again_and_again_does_not_grow_the_log() {
     assert_eq!(files(&disk).len(), before.len());
 }
 
+#[test]
+fn after_a_panic_in_a_callback_every_write_is_still_answered() {
+    let temp = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(Arc::new(OsDisk), temp.path(), OPTIONS).unwrap();
+    log.write(vec![append(0, "0")], |_| panic!("a bug in a callback"));
+    let (done, answer) = mpsc::channel();
+    let later = done.clone();
+    log.write(vec![append(1, "1")], move |result| later.send(result).unwrap());
+    let _ = answer.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(log.close().is_err() && log.is_poisoned());
+    log.write(vec![append(2, "2")], move |result| done.send(result).unwrap());
+    assert!(answer.try_recv().unwrap().is_err());
+}
+
+#[test]
+fn a_closed_log_takes_nothing_and_loses_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let (log, _) = Log::open(Arc::clone(&disk), temp.path(), OPTIONS).unwrap();
+    let (done, answers) = mpsc::channel();
+    for index in 0..100 {
+        let done = done.clone();
+        log.write(vec![append(index, "waits")], move |result| done.send(result).unwrap());
+    }
+    log.close().unwrap();
+    assert_eq!(answers.try_iter().flatten().count(), 100);
+    log.write(vec![append(100, "late")], move |result| done.send(result).unwrap());
+    assert!(answers.try_recv().unwrap().is_err());
+    log.close().unwrap();
+    assert_eq!(Log::open(disk, temp.path(), OPTIONS).unwrap().1.last.unwrap().index, 99);
+}
+
 /// Run with `cargo test -p raft --test log -- --ignored --nocapture`.
 #[test]
 #[ignore = "benchmark"]
