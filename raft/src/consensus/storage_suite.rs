@@ -54,10 +54,12 @@ impl StoreBuilder<TypeConfig, LogStore, MachineStore<Count>, Arc<dyn Disk>> for 
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new(Loss::Lose, 1));
         let blocking = Blocking::on(&*disk);
         let options = LogOptions { segment_bytes: 4 << 10, cache_bytes: 1 << 10 };
-        let (log, recovered) = Log::open(disk.clone(), Path::new("/log"), options).unwrap();
-        let snapshots = SnapshotStore::open(disk.clone(), Path::new("/snapshots")).unwrap();
-        let machine = MachineStore::new(Count::default(), snapshots, blocking);
-        Ok((disk, LogStore::new(log, &recovered, blocking).unwrap(), machine))
+        let (log, recovered) =
+            Log::open(disk.clone(), Path::new("/log"), options).expect("a good disk");
+        let snapshots = SnapshotStore::open(disk.clone(), Path::new("/snapshots"));
+        let machine =
+            MachineStore::new(Count::default(), snapshots.expect("a good disk"), blocking);
+        Ok((disk, LogStore::new(log, &recovered, blocking).expect("an empty log"), machine))
     }
 }
 

@@ -333,7 +333,7 @@ impl State {
             extent.apply(record).map_err(invalid)?;
             bytes += size as u64;
         }
-        if self.backlog_bytes + bytes > BACKLOG_BYTES_MAX {
+        if self.backlog_bytes > 0 && self.backlog_bytes + bytes > BACKLOG_BYTES_MAX {
             let reason = format!("the disk is {} bytes behind", self.backlog_bytes);
             self.fail(io::ErrorKind::TimedOut, reason);
             return self.check_healthy();
