@@ -1,12 +1,16 @@
 //! Adding jobs: all of a list, or none.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Add, Added, Answer, Change, Delay, JobId, JobState, LEASE_MS_DEFAULT, LEASE_MS_MAX,
     LEASE_MS_MIN, MAX_ATTEMPTS_DEFAULT, MAX_ATTEMPTS_MAX, NewJob, Once, PRIORITY_MAX, Payload,
     Rejection, State, TAGS_MAX, chain,
-    job::{Job, Phase, Wake},
+    dependency::{self, Outlook},
+    job::{Bonds, EndState, Job, Phase, Report, Wake},
     snapshot::QueueRecord,
     state::Kept,
 };
@@ -38,6 +42,11 @@ impl State {
     ) -> Result<Checked<'command>, Rejection> {
         let mut checked = Vec::with_capacity(jobs.len());
         let mut in_batch: BTreeMap<&JobId, u64> = BTreeMap::new();
+        let names: BTreeSet<&JobId> = if jobs.iter().all(|job| job.depends_on.is_empty()) {
+            BTreeSet::new()
+        } else {
+            jobs.iter().map(|job| &job.id).collect()
+        };
         for (index, job) in (0..).zip(jobs) {
             check_fields(index, job)?;
             let content_hash = chain::content_hash(job);
@@ -45,12 +54,34 @@ impl State {
             if known.is_some_and(|known| known != content_hash) {
                 return Err(Rejection::JobIdConflict { job: job.id.clone(), index });
             }
+            if known.is_none() {
+                self.check_dependencies(index, job, &names)?;
+            }
             if jobs.len() > 1 {
                 in_batch.insert(&job.id, content_hash);
             }
             checked.push((job, known.is_none().then_some(content_hash)));
         }
-        Ok(Checked { jobs: checked })
+        let checked = Checked { jobs: checked };
+        if names.is_empty() { Ok(checked) } else { checked.without_circles() }
+    }
+
+    /// Whether all it depends on is known, or comes with its list.
+    fn check_dependencies(
+        &self,
+        index: u32,
+        job: &NewJob,
+        in_list: &BTreeSet<&JobId>,
+    ) -> Result<(), Rejection> {
+        let is_known = |id: &JobId| in_list.contains(id) || self.find(id).is_some();
+        match job.depends_on.iter().find(|dependency| !is_known(dependency)) {
+            None => Ok(()),
+            Some(unknown) => Err(Rejection::Invalid {
+                index,
+                field: "depends_on".into(),
+                reason: format!("names {unknown}, which is not known").into(),
+            }),
+        }
     }
 
     pub(super) fn enqueue(
@@ -75,7 +106,7 @@ impl State {
         self.indexes.add(&job);
         self.next_job.0 += 1;
         self.rev.0 += 1;
-        changes.extend(Change::of(&job));
+        changes.extend(self.indexes.change_of(&job));
         self.jobs.insert(job.number, Arc::new(job));
         state
     }
@@ -85,6 +116,7 @@ impl State {
         let by_type = &self.indexes.counts.by_type;
         let work_type = by_type.get_key_value(&new.work_type).map_or(&new.work_type, |it| it.0);
         let (queue, work_type) = (queue.clone(), work_type.clone());
+        let (phase, bonds, report) = self.prospects_of(new);
         Job {
             number: self.next_job,
             id: new.id.clone(),
@@ -101,9 +133,39 @@ impl State {
             backoff: new.backoff,
             added_at: self.wall,
             expires_at: new.expires_in_ms.map(|ms| self.clock.after(ms)),
-            phase: self.phase_after(new.delay),
+            phase,
+            bonds,
             attempts: Vec::new(),
-            report: None,
+            report,
+        }
+    }
+
+    /// Where a new job goes, what ties it to others, and why it has failed at once if it has.
+    fn prospects_of(&self, new: &NewJob) -> (Phase, Option<Box<Bonds>>, Option<Box<Report>>) {
+        let delayed = self.phase_after(new.delay);
+        if new.depends_on.is_empty() && new.group.is_none() {
+            return (delayed, None, None);
+        }
+        let mut bonds = Box::new(Bonds {
+            group: new.group.clone(),
+            depends_on: new.depends_on.clone(),
+            unmet: BTreeSet::new(),
+            on_dependency_failure: new.on_dependency_failure,
+        });
+        match self.outlook(new) {
+            Outlook::Free => (delayed, Some(bonds), None),
+            Outlook::Blocked(unmet) => {
+                bonds.unmet = unmet;
+                let wake = match delayed {
+                    Phase::Scheduled(wake) => Some(wake),
+                    _ => None,
+                };
+                (Phase::Blocked(wake), Some(bonds), None)
+            }
+            Outlook::Doomed(reason) => {
+                let report = Report { failure: Some(reason.into()), ..Report::default() };
+                (self.ending(EndState::Failed), Some(bonds), Some(Box::new(report)))
+            }
         }
     }
 
@@ -136,10 +198,7 @@ impl State {
     }
 
     fn state_of(&self, id: &JobId) -> JobState {
-        match self.find(id).expect("it was known when the list was checked, or came with it") {
-            Kept::Job(job) => job.state(),
-            Kept::Tombstone(tombstone) => tombstone.state(),
-        }
+        self.find(id).expect("it was known when the list was checked, or came with it").state()
     }
 
     fn full(&self) -> Rejection {
@@ -154,6 +213,19 @@ impl State {
 impl Checked<'_> {
     fn has_new(&self) -> bool {
         self.jobs.iter().any(|(_, content_hash)| content_hash.is_some())
+    }
+
+    fn without_circles(self) -> Result<Self, Rejection> {
+        let with_places = (0..).zip(&self.jobs);
+        let new = with_places.filter(|(_, (_, content_hash))| content_hash.is_some());
+        let (places, jobs): (Vec<u32>, Vec<&NewJob>) = new.map(|(at, (job, _))| (at, *job)).unzip();
+        match dependency::circle_in(&jobs) {
+            None => Ok(self),
+            Some(place) => Err(Rejection::DependencyCycle {
+                index: places[place],
+                job: jobs[place].id.clone(),
+            }),
+        }
     }
 }
 
@@ -188,12 +260,6 @@ fn check_fields(index: u32, job: &NewJob) -> Result<(), Rejection> {
     }
     if job.tags.len() > TAGS_MAX {
         return reason("tags", format!("must be at most {TAGS_MAX}"));
-    }
-    if !job.depends_on.is_empty() {
-        return reason("depends_on", "is not supported yet".into());
-    }
-    if job.group.is_some() {
-        return reason("group", "is not supported yet".into());
     }
     Ok(())
 }

@@ -163,6 +163,7 @@ impl State {
             state.take(record.map_err(RestoreError::Source)?)?;
         }
         state.check_whole(&header)?;
+        state.indexes.link(&state.jobs);
         invariants::check_parts(&state).map_err(RestoreError::Contradiction)?;
         Ok(state)
     }

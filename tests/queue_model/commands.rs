@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate::queue::{
     Add, Answer, Applied, Backoff, Beat, Cancel, Claim, Claimed, ClockMs, Command, Complete, Delay,
-    Entry, Fail, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure, Payload,
-    QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType, WorkerId,
+    Entry, Fail, GroupName, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure,
+    Payload, QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType, WorkerId,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -21,6 +21,8 @@ pub(crate) struct Profile {
     pub(crate) jump_ms: u64,
     /// Of ten calls of a holder, how many are releases: long memories of attempts.
     pub(crate) releases: u32,
+    /// Whether a second replica runs along.
+    pub(crate) has_twin: bool,
 }
 
 impl Profile {
@@ -31,11 +33,12 @@ impl Profile {
             tombstones_max: if seed.is_multiple_of(2) { 4 } else { 1_000 },
             steps_max: if seed.is_multiple_of(3) { 2 } else { 2_000 },
         };
-        match seed % 5 {
-            0 => Self { limits, ids: 2, jump_ms: 300, releases: 8 },
-            1 => Self { limits, ids: 30, jump_ms: 20_000, releases: 2 },
-            _ => Self { limits, ids: 10, jump_ms: 2_000, releases: 2 },
-        }
+        let (ids, jump_ms, releases) = match seed % 5 {
+            0 => (2, 300, 10),
+            1 => (30, 20_000, 2),
+            _ => (10, 2_000, 2),
+        };
+        Self { limits, ids, jump_ms, releases, has_twin: seed % 8 == 1 }
     }
 }
 
@@ -105,7 +108,9 @@ impl Generator {
             5..=9 => Command::Claim(self.claim()),
             10 => Command::Start(self.holding()),
             11 | 12 => Command::Heartbeat(self.heartbeat()),
-            13 => Command::Cancel(Cancel { job: self.id() }),
+            13 if self.profile.releases < 10 || self.one_in(10) => {
+                Command::Cancel(Cancel { job: self.id() })
+            }
             _ => self.settle(),
         }
     }
@@ -149,7 +154,32 @@ impl Generator {
 
     fn jobs(&mut self, most: u32) -> Vec<NewJob> {
         let one = self.one_in(2);
-        (0..if one { 1 } else { self.below(most + 1) }).map(|_| self.job()).collect()
+        let number = if one { 1 } else { self.below(most + 1) };
+        let mut jobs: Vec<NewJob> = (0..number).map(|_| self.job()).collect();
+        if jobs.len() > 1 && self.one_in(8) {
+            jobs[0].depends_on = vec![jobs[1].id.clone()];
+            if self.one_in(2) {
+                jobs[1].depends_on = vec![jobs[0].id.clone()];
+            }
+        }
+        jobs
+    }
+
+    /// Mostly ids that were added once.
+    fn dependencies(&mut self) -> Vec<JobId> {
+        let known: Vec<u32> = self.contents.keys().copied().collect();
+        let ids = 0..=self.below(3);
+        ids.map(|_| {
+            if known.is_empty() || self.one_in(20) {
+                return self.id();
+            }
+            Self::id_numbered(known[self.rng.random_range(0..known.len())])
+        })
+        .collect()
+    }
+
+    fn group(&mut self) -> GroupName {
+        GroupName::parse(["g", "h", "i"][self.rng.random_range(0..3)]).unwrap()
     }
 
     /// Half of the time what was added under that id before.
@@ -190,6 +220,7 @@ impl Generator {
             },
             max_attempts: match self.below(20) {
                 0 => Some(0),
+                _ if self.profile.releases == 10 => Some(1000),
                 1..=8 => Some(1 + self.below(3)),
                 9..=12 => Some(1000),
                 _ => None,
@@ -205,9 +236,13 @@ impl Generator {
                 Backoff::default()
             },
             expires_in_ms: self.one_in(6).then(|| u64::from(self.below(300))),
-            depends_on: Vec::new(),
-            on_dependency_failure: OnDependencyFailure::default(),
-            group: None,
+            depends_on: if self.one_in(4) { self.dependencies() } else { Vec::new() },
+            on_dependency_failure: if self.one_in(3) {
+                OnDependencyFailure::Run
+            } else {
+                OnDependencyFailure::Fail
+            },
+            group: self.one_in(3).then(|| self.group()),
             tags: self
                 .one_in(4)
                 .then(|| ("tag".to_owned(), "value".to_owned()))

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use quorate::queue::{
     Add, Added, Answer, Applied, AttemptEnd, AttemptView, Backoff, BeatStatus, Beaten, Change,
     Claim, Claimed, ClockMs, Command, Complete, Delay, Entry, Fail, Found, Grant, Heartbeat,
-    Holding, JobId, JobNumber, JobState, JobView, LeaseView, Limits, NewJob, Once, Outcome,
-    QueueName, QueueTotals, Rejection, Release, Retry, Rev, Token, TombstoneView, Totals, WallMs,
-    WorkerId,
+    Holding, JobId, JobNumber, JobState, JobView, LeaseView, Limits, NewJob, OnDependencyFailure,
+    Once, Outcome, QueueName, QueueTotals, Rejection, Release, Retry, Rev, Token, TombstoneView,
+    Totals, WallMs, WorkerId,
 };
 
 /// The whole queue.
@@ -48,6 +48,9 @@ pub(crate) struct Job {
     pub(crate) result: Option<Bytes>,
     pub(crate) progress: Option<Bytes>,
     pub(crate) then: Vec<Added>,
+    /// While blocked.
+    pub(crate) unmet: Vec<JobId>,
+    pub(crate) doomed: Option<String>,
 }
 
 #[derive(Clone)]
@@ -111,15 +114,17 @@ impl Model {
         self.changes.clear();
         self.clock = self.clock.max(entry.stamp.clock.0);
         self.wall = entry.stamp.wall.0;
-        for _ in 0..self.limits.steps_max {
-            if !self.one_thing_due() {
-                break;
-            }
+        let mut steps = self.limits.steps_max;
+        while steps > 0 && self.one_thing_due() {
+            steps -= 1;
         }
         let mut outcomes = Vec::new();
         for command in &entry.commands {
             let result = self.command(command);
             outcomes.push(Outcome { rev: Rev(self.rev), result });
+            while steps > 0 && self.settle_one_dependent() {
+                steps -= 1;
+            }
         }
         Applied { outcomes, changes: self.changes.clone() }
     }
@@ -130,7 +135,8 @@ impl Model {
     fn due_by_clock(&self) -> Option<(u64, usize, u8)> {
         let mut due = Vec::new();
         for (at, job) in self.jobs.iter().enumerate() {
-            let waits = job.state == JobState::Pending || job.state == JobState::Scheduled;
+            use JobState::{Blocked, Pending, Scheduled};
+            let waits = [Blocked, Pending, Scheduled].contains(&job.state);
             if let Some(expires_at) = job.expires_at
                 && waits
                 && job.attempts.is_empty()
@@ -140,7 +146,7 @@ impl Model {
             if leased(job.state) {
                 due.push((job.deadline, at, 1));
             }
-            if job.state == JobState::Scheduled
+            if job.state == Scheduled
                 && let Some(wakes_at) = job.wakes_at
             {
                 due.push((wakes_at, at, 2));
@@ -184,6 +190,9 @@ impl Model {
             self.make_ready(at);
             return true;
         }
+        if self.settle_one_dependent() {
+            return true;
+        }
         if self.graves.first().is_some_and(|grave| grave.until <= self.clock) {
             self.graves.remove(0);
             return true;
@@ -218,23 +227,84 @@ impl Model {
         }
     }
 
+    /// (what has ended, who waits for it), the first by names and then by age.
+    fn dependent(&self) -> Option<(JobId, usize)> {
+        let mut pairs = Vec::new();
+        for (at, job) in self.jobs.iter().enumerate() {
+            for id in job.unmet.iter().filter(|_| job.state == JobState::Blocked) {
+                if self.known(id).is_some_and(|(_, state)| terminal(state)) {
+                    pairs.push((id.clone(), at));
+                }
+            }
+        }
+        pairs.into_iter().min()
+    }
+
+    fn settle_one_dependent(&mut self) -> bool {
+        let Some((id, at)) = self.dependent() else { return false };
+        let state = self.known(&id).unwrap().1;
+        let job = &mut self.jobs[at];
+        let runs = job.new.on_dependency_failure == OnDependencyFailure::Run;
+        if state != JobState::Completed && !runs {
+            job.doomed = Some(doom(&id, state));
+            self.finish(at, JobState::Failed);
+            return true;
+        }
+        job.unmet.retain(|unmet| *unmet != id);
+        if job.unmet.is_empty() {
+            let is_early = match job.new.delay {
+                Delay::None => false,
+                Delay::For(_) => job.wakes_at.is_some_and(|at| at > self.clock),
+                Delay::Until(at) => at.0 > self.wall,
+            };
+            if is_early {
+                job.state = JobState::Scheduled;
+                self.rev += 1;
+            } else {
+                self.make_ready(at);
+            }
+        }
+        true
+    }
+
+    /// Whether every older job of its group has ended.
+    fn is_head(&self, job: &Job) -> bool {
+        let older = self.jobs.iter().filter(|other| other.number < job.number);
+        job.new.group.is_none()
+            || older
+                .filter(|other| other.new.group == job.new.group)
+                .all(|other| terminal(other.state))
+    }
+
     fn make_ready(&mut self, at: usize) {
         self.rev += 1;
-        let job = &mut self.jobs[at];
-        job.state = JobState::Pending;
-        self.changes.push(Change::Ready {
-            queue: job.new.queue.clone(),
-            work_type: job.new.work_type.clone(),
-        });
+        self.jobs[at].state = JobState::Pending;
+        self.say_ready(at);
+    }
+
+    fn say_ready(&mut self, at: usize) {
+        let job = &self.jobs[at];
+        if job.state == JobState::Pending && self.is_head(job) {
+            self.changes.push(Change::Ready {
+                queue: job.new.queue.clone(),
+                work_type: job.new.work_type.clone(),
+            });
+        }
     }
 
     fn finish(&mut self, at: usize, state: JobState) {
+        let was_head = self.is_head(&self.jobs[at]) && self.jobs[at].new.group.is_some();
         self.rev += 1;
         let job = &mut self.jobs[at];
         job.state = state;
         job.finished_at = self.wall;
         job.buried_from = self.clock + self.limits.retention_ms;
         self.changes.push(Change::Ended { job: job.new.id.clone(), state });
+        let group = job.new.group.clone();
+        let unfinished = |job: &Job| job.new.group == group && !terminal(job.state);
+        if was_head && let Some(next) = self.jobs.iter().position(unfinished) {
+            self.say_ready(next);
+        }
     }
 
     fn schedule(&mut self, at: usize, wait: u64) {
@@ -292,7 +362,19 @@ impl Model {
                     reason: reason.into(),
                 });
             }
-            match self.known(&job.id).map(|known| known.0).or(earlier) {
+            let known = self.known(&job.id).map(|known| known.0).or(earlier);
+            let in_list = |id: &JobId| jobs.iter().any(|job| job.id == *id);
+            if known.is_none()
+                && let Some(id) =
+                    job.depends_on.iter().find(|id| !in_list(id) && self.known(id).is_none())
+            {
+                return Err(Rejection::Invalid {
+                    index: u32::try_from(index).unwrap(),
+                    field: "depends_on".into(),
+                    reason: format!("names {id}, which is not known").into(),
+                });
+            }
+            match known {
                 Some(same) if same == job => {}
                 Some(_) => {
                     let job = job.id.clone();
@@ -304,7 +386,35 @@ impl Model {
                 None => is_new = true,
             }
         }
-        Ok(is_new)
+        match self.circle(jobs) {
+            Some(index) => Err(Rejection::DependencyCycle {
+                index: u32::try_from(index).unwrap(),
+                job: jobs[index].id.clone(),
+            }),
+            None => Ok(is_new),
+        }
+    }
+
+    /// Strikes out whatever depends on nothing left; a walk among the rest ends up on a circle.
+    fn circle(&self, jobs: &[NewJob]) -> Option<usize> {
+        let is_first = |at: usize| jobs[..at].iter().all(|earlier| earlier.id != jobs[at].id);
+        let is_new = |at: &usize| self.known(&jobs[*at].id).is_none() && is_first(*at);
+        let mut left: Vec<usize> = (0..jobs.len()).filter(is_new).collect();
+        let next = |at: usize, left: &[usize]| {
+            let mut ids = jobs[at].depends_on.iter();
+            ids.find_map(|id| left.iter().copied().find(|other| jobs[*other].id == *id))
+        };
+        while let Some(free) = left.iter().position(|at| next(*at, &left).is_none()) {
+            left.remove(free);
+        }
+        let mut walked = vec![*left.first()?];
+        loop {
+            let at = next(*walked.last().unwrap(), &left).unwrap();
+            if walked.contains(&at) {
+                return Some(at);
+            }
+            walked.push(at);
+        }
     }
 
     fn add_one(&mut self, new: &NewJob) -> Added {
@@ -340,9 +450,40 @@ impl Model {
             result: None,
             progress: None,
             then: Vec::new(),
+            unmet: Vec::new(),
+            doomed: None,
         });
         self.added += 1;
         let at = self.jobs.len() - 1;
+        for id in &new.depends_on {
+            match self.known(id).map(|known| known.1) {
+                Some(JobState::Completed) => {}
+                Some(state) if terminal(state) => {
+                    if new.on_dependency_failure == OnDependencyFailure::Fail {
+                        self.jobs[at].doomed = Some(doom(id, state));
+                        self.jobs[at].unmet.clear();
+                        self.finish(at, JobState::Failed);
+                        return answer(JobState::Failed, Once::First);
+                    }
+                }
+                _ => self.jobs[at].unmet.push(id.clone()),
+            }
+        }
+        if !self.jobs[at].unmet.is_empty() {
+            self.rev += 1;
+            let job = &mut self.jobs[at];
+            job.state = JobState::Blocked;
+            if let Delay::For(ms @ 1..) = new.delay {
+                job.wakes_at = Some(self.clock + ms);
+                job.run_at = self.wall + ms;
+            }
+            if let Delay::Until(run_at) = new.delay
+                && run_at.0 > self.wall
+            {
+                job.run_at = run_at.0;
+            }
+            return answer(JobState::Blocked, Once::First);
+        }
         match new.delay {
             Delay::None => self.make_ready(at),
             Delay::For(ms) => self.schedule(at, ms),
@@ -359,6 +500,7 @@ impl Model {
     fn best(&self, claim: &Claim, queue: Option<&QueueName>) -> Option<usize> {
         let fits = |job: &Job| {
             job.state == JobState::Pending
+                && self.is_head(job)
                 && queue.is_none_or(|queue| *queue == job.new.queue)
                 && (claim.work_types.is_empty() || claim.work_types.contains(&job.new.work_type))
         };
@@ -640,10 +782,16 @@ impl Model {
             attempts_lost: job.lost,
             attempts: job.attempts.iter().map(attempt_view).collect(),
             result: job.result.clone(),
-            error: errors.next_back(),
+            depends_on: job.new.depends_on.clone(),
+            group: job.new.group.clone(),
+            error: job.doomed.as_deref().map(Arc::from).or(errors.next_back()),
             progress: job.progress.clone(),
             added_at: WallMs(job.added_at),
-            run_at: (job.state == JobState::Scheduled).then_some(WallMs(job.run_at)),
+            run_at: match job.state {
+                JobState::Scheduled => Some(WallMs(job.run_at)),
+                JobState::Blocked if job.run_at > 0 => Some(WallMs(job.run_at)),
+                _ => None,
+            },
             lease: leased(job.state).then(|| {
                 let attempt = job.attempts.last().unwrap();
                 LeaseView {
@@ -689,6 +837,7 @@ impl Model {
         let has_passed = |at: Option<u64>, now: u64| at.is_some_and(|at| at <= now);
         let is_behind = has_passed(by_clock, self.clock)
             || has_passed(by_wall, self.wall)
+            || self.dependent().is_some()
             || (self.graves_left() && has_passed(burial, self.clock));
         (by_clock.into_iter().chain(burial).min(), by_wall, is_behind)
     }
@@ -718,6 +867,10 @@ fn out_of_range(job: &NewJob) -> Option<(&'static str, &'static str)> {
         return Some(("max_attempts", "must be 1 to 1000"));
     }
     None
+}
+
+fn doom(dependency: &JobId, state: JobState) -> String {
+    format!("its dependency {dependency} is {}", format!("{state:?}").to_lowercase())
 }
 
 /// The wait after attempt n; the draw is the one thing that must be known to be foretold.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use quorate::queue::{Answer, Applied, BeatStatus, Change, Claimed, Once, Rejection};
+use quorate::queue::{
+    Added, Answer, Applied, BeatStatus, Change, Claimed, JobState, Once, Rejection,
+};
 
 /// How often each kind of answer came.
 pub(crate) type Tally = BTreeMap<String, u64>;
@@ -45,6 +47,9 @@ pub(crate) fn assert_has_seen_everything(tally: &Tally) {
             "id conflict",
             "request conflict",
             "full",
+            "dependency cycle",
+            "added blocked",
+            "added doomed",
             "invalid",
             "stale None",
             "stale Some(Completed)",
@@ -52,6 +57,7 @@ pub(crate) fn assert_has_seen_everything(tally: &Tally) {
             "stale Some(Released)",
             "stale Some(Expired)",
             "stale Some(Cancelled)",
+            "full memory of attempts",
             "ended Expired",
             "ended Failed",
         ]
@@ -66,7 +72,7 @@ pub(crate) fn assert_has_seen_everything(tally: &Tally) {
 fn names_of(answer: &Answer) -> Vec<String> {
     let named = |verb: &str, once: &Once| vec![format!("{verb} {once:?}")];
     match answer {
-        Answer::Added(jobs) => jobs.iter().flat_map(|job| named("added", &job.once)).collect(),
+        Answer::Added(jobs) => jobs.iter().flat_map(names_of_added).collect(),
         Answer::Claimed(jobs) if jobs.is_empty() => vec!["claimed nothing".into()],
         Answer::Claimed(jobs) => jobs.iter().map(name_of_claimed).collect(),
         Answer::Started(once) => named("started", once),
@@ -85,6 +91,17 @@ fn names_of(answer: &Answer) -> Vec<String> {
         Answer::Released(once) => named("released", once),
         Answer::Cancelled(once) => named("cancelled", once),
     }
+}
+
+fn names_of_added(added: &Added) -> Vec<String> {
+    let mut names = vec![format!("added {:?}", added.once)];
+    if added.once == Once::First && added.state == JobState::Blocked {
+        names.push("added blocked".into());
+    }
+    if added.once == Once::First && added.state == JobState::Failed {
+        names.push("added doomed".into());
+    }
+    names
 }
 
 fn name_of_claimed(claimed: &Claimed) -> String {
