@@ -108,7 +108,7 @@ async fn a_grant_that_nobody_takes_is_released_and_its_attempt_not_counted() {
                 && ends == [Some(AttemptEnd::Released)]
         })
         .await;
-        claim_one(node, claim("w", "takes"), NO_WAIT).await;
+        claim_one(node, claim("w", &format!("takes-{name}")), NO_WAIT).await;
     }
     cluster.end().await;
 }

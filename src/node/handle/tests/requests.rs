@@ -146,7 +146,7 @@ async fn raft_runs_on_threads_of_its_own_and_leaves_none_behind() {
     let node = alone_on_own_threads(directory.path()).await;
     submit(&node, add("a")).await;
     if Path::new("/proc/self/task").exists() {
-        assert_eq!(raft_threads(), 2);
+        assert!(raft_threads() >= 2);
     }
     node.stop().await;
     eventually("Raft's threads have ended", async || raft_threads() == 0).await;
