@@ -10,6 +10,8 @@ use imbl::OrdMap;
 use super::{
     Claim, JobId, JobNumber, RequestId, Token, WorkerId, chain,
     counts::Counts,
+    dependency::Dependents,
+    group::Groups,
     job::{Attempt, Job, Phase},
     ready::Ready,
     timers::Timers,
@@ -23,12 +25,20 @@ pub(super) struct Indexes {
     pub(super) ready: Ready,
     pub(super) timers: Timers,
     pub(super) counts: Counts,
+    pub(super) dependents: Dependents,
+    pub(super) groups: Groups,
     /// What each worker holds.
     pub(super) holders: BTreeMap<WorkerId, BTreeSet<JobNumber>>,
-    /// Which grants answered which claim, in the order of the grants. The hash is a hint: whoever
+    /// Which grants answered which claim, in the order of the grants. The key is a hint: whoever
     /// looks compares the attempt's worker and request id.
-    claims: BTreeSet<(u64, Token, JobNumber)>,
+    claims: BTreeSet<(ClaimKey, Token, JobNumber)>,
 }
+
+/// Stands for a claim's worker and request id: the first bytes of the request id, then a hash of
+/// both. Ids that begin with their time, as ours do, so lie together, and a claim touches memory
+/// that the one before it touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ClaimKey([u8; 8], u64);
 
 /// Where a job of some id is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +62,23 @@ impl Indexes {
         for (number, tombstone) in tombstones {
             indexes.inter(tombstone, *number);
         }
+        indexes.link(jobs);
         indexes
+    }
+
+    /// Finds the dependencies that have ended and that jobs wait for: only when all are there.
+    pub(super) fn link(&mut self, jobs: &OrdMap<JobNumber, Arc<Job>>) {
+        let has_ended = |id: &JobId| match self.ids.get(id) {
+            Some(Place::Job(number)) => {
+                jobs.get(number).is_some_and(|job| job.state().is_terminal())
+            }
+            Some(Place::Tombstone(_)) | None => true,
+        };
+        let mut ended = self.dependents.awaited();
+        ended.retain(has_ended);
+        for id in &ended {
+            self.dependents.on_end(id);
+        }
     }
 
     /// A job has come into the state.
@@ -61,7 +87,7 @@ impl Indexes {
         self.counts.add(job);
         self.enter(job);
         for attempt in &job.attempts {
-            let key = claim_key(&attempt.worker, &attempt.request_id);
+            let key = ClaimKey::of(&attempt.worker, &attempt.request_id);
             self.claims.insert((key, attempt.token, job.number));
         }
     }
@@ -85,7 +111,9 @@ impl Indexes {
     pub(super) fn enter(&mut self, job: &Job) {
         self.counts.enter(job);
         self.timers.enter(job);
-        if job.phase == Phase::Pending {
+        self.dependents.enter(job);
+        self.groups.enter(job);
+        if self.is_ready(job) {
             self.ready.insert(job);
         }
         if let Some(holder) = job.holder() {
@@ -104,6 +132,8 @@ impl Indexes {
     pub(super) fn leave(&mut self, job: &Job) {
         self.counts.leave(job);
         self.timers.leave(job);
+        self.dependents.leave(job);
+        self.groups.leave(job);
         if job.phase == Phase::Pending {
             self.ready.remove(job);
         }
@@ -117,26 +147,37 @@ impl Indexes {
         }
     }
 
+    /// Whether it may be claimed now.
+    pub(super) fn is_ready(&self, job: &Job) -> bool {
+        job.phase == Phase::Pending && self.groups.lets(job)
+    }
+
     /// A claim was granted a job.
     pub(super) fn remember(&mut self, job: JobNumber, token: Token, claim: &Claim) {
-        self.claims.insert((claim_key(&claim.worker, &claim.request_id), token, job));
+        self.claims.insert((ClaimKey::of(&claim.worker, &claim.request_id), token, job));
     }
 
     /// A job no longer knows of an attempt.
     pub(super) fn forget(&mut self, job: JobNumber, attempt: &Attempt) {
-        let key = claim_key(&attempt.worker, &attempt.request_id);
+        let key = ClaimKey::of(&attempt.worker, &attempt.request_id);
         self.claims.remove(&(key, attempt.token, job));
     }
 
     /// The grants that may have answered this claim before, oldest first.
     pub(super) fn grants_to(&self, claim: &Claim) -> impl Iterator<Item = (Token, JobNumber)> {
-        let key = claim_key(&claim.worker, &claim.request_id);
+        let key = ClaimKey::of(&claim.worker, &claim.request_id);
         let first = (key, Token(0), JobNumber(0));
         let last = (key, Token(u64::MAX), JobNumber(u64::MAX));
         self.claims.range(first..=last).map(|grant| (grant.1, grant.2))
     }
 }
 
-fn claim_key(worker: &WorkerId, request_id: &RequestId) -> u64 {
-    chain::hash_of(&(worker, request_id))
+impl ClaimKey {
+    fn of(worker: &WorkerId, request_id: &RequestId) -> Self {
+        let text = request_id.as_str().as_bytes();
+        let mut beginning = [0; 8];
+        let length = text.len().min(beginning.len());
+        beginning[..length].copy_from_slice(&text[..length]);
+        Self(beginning, chain::hash_of(&(worker, request_id)))
+    }
 }
