@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{add, cancel, claim, complete, fail, get, heartbeat, leader, release, serve, status};
+use super::{
+    add, cancel, claim, complete, fail, get, heartbeat, leader, release, run, serve, status,
+};
 use crate::config::{Color, Flag, Format};
 
 const EXAMPLES: &str = "\
@@ -87,6 +89,8 @@ const fn color_name(color: Color) -> &'static str {
 pub(super) enum Command {
     /// Run a node; without flags a single voter, ready to use.
     Serve(Box<serve::ServeArgs>),
+    /// Run a command as a job, and exit with its status.
+    Run(run::RunArgs),
     /// Add a job, or a file of jobs.
     Add(add::AddArgs),
     /// Claim jobs for a worker; prints `id token`.

@@ -42,13 +42,15 @@ fn run(cli: Cli, surroundings: &Surroundings, is_json: &mut bool) -> Result<Exit
     let config = ClientConfig::resolve(&raw, surroundings)?;
     let look = look(&config, surroundings);
     *is_json = look.is_json();
-    if let Command::Serve(args) = cli.command {
-        return args.run(cli.global.config, surroundings, look);
-    }
     let session = Session::new(&config, look)?;
+    let command = match cli.command {
+        Command::Serve(args) => return args.run(cli.global.config, surroundings, look),
+        Command::Run(args) => return args.run(&config, surroundings),
+        command => command,
+    };
     block_on(async {
-        match cli.command {
-            Command::Serve(_) => Ok(Exit::OK),
+        match command {
+            Command::Serve(_) | Command::Run(_) => unreachable!("they have runtimes of their own"),
             Command::Add(args) => interruptible(args.run(&session)).await,
             Command::Claim(args) => interruptible(args.run(&session)).await,
             Command::Complete(args) => interruptible(args.run(&session)).await,

@@ -35,6 +35,11 @@ impl Failure {
         Self::new(Exit::USAGE, "usage", message)
     }
 
+    /// Whether it is of this kind.
+    pub fn is(&self, code: &str) -> bool {
+        self.json["code"] == code
+    }
+
     /// The same failure, told with more around it.
     #[must_use]
     pub fn told(self, tell: impl FnOnce(&str) -> String) -> Self {

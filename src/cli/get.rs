@@ -63,14 +63,14 @@ fn report(answer: &Answer<GetResponse>) -> Report {
 }
 
 fn pairs(job: &Job) -> Vec<(&'static str, Cell)> {
-    let mut pairs: Vec<(&'static str, Cell)> = vec![
-        ("work_id", (&job.work_id).into()),
-        ("state", Cell::state(job.state)),
-        ("queue", (&job.queue).into()),
-        ("work_type", (&job.work_type).into()),
-        ("priority", job.priority.into()),
-        ("attempt", format!("{} of {}", job.attempt, job.max_attempts).into()),
-    ];
+    let mut pairs: Vec<(&'static str, Cell)> =
+        vec![("work_id", (&job.work_id).into()), ("state", Cell::state(job.state))];
+    pairs.extend(job.queue.as_ref().map(|queue| ("queue", queue.into())));
+    pairs.extend(job.work_type.as_ref().map(|work_type| ("work_type", work_type.into())));
+    pairs.extend(job.priority.map(|priority| ("priority", priority.into())));
+    if let (Some(attempt), Some(max_attempts)) = (job.attempt, job.max_attempts) {
+        pairs.push(("attempts", format!("{attempt} of {max_attempts}").into()));
+    }
     let text = |raw: &serde_json::value::RawValue| Cell::from(shortened(raw.get(), 200));
     pairs.extend(job.node_id.as_ref().map(|holder| ("held by", holder.into())));
     pairs.extend(job.token.map(|token| ("token", token.0.into())));

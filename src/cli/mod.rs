@@ -9,8 +9,10 @@
 mod add;
 mod args;
 mod cancel;
+mod child;
 mod claim;
 mod complete;
+mod embedded;
 mod entry;
 pub mod exit;
 mod fail;
@@ -20,13 +22,16 @@ mod heartbeat;
 mod import;
 mod input;
 mod leader;
+mod lease;
 mod ndjson;
 mod release;
 mod report;
+mod run;
 mod serve;
 mod server;
 mod session;
 mod settle;
+mod signals;
 mod status;
 
 pub use args::Cli;

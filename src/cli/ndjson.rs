@@ -172,11 +172,7 @@ mod tests {
                 batch.jobs.iter().map(|job| job.work_id.as_ref().unwrap().as_str()).collect();
             assert_eq!(ids, ["imp-1", "mine", "imp-4"]);
             assert_eq!(batch.lines, [1, 3, 4]);
-            assert_eq!(
-                batch.jobs[0].payload.as_ref().unwrap().get(),
-                "{\"n\":1}",
-                "the shorthand"
-            );
+            assert_eq!(batch.jobs[0].payload.as_ref().unwrap().get(), "{\"n\":1}", "the shorthand");
         }
     }
 

@@ -12,29 +12,29 @@ use crate::{config::Format, queue::JobState};
 
 /// A command's answer, ready to be printed in any format.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
+pub(super) struct Report {
     /// The HTTP answer.
-    pub json: Bytes,
+    pub(super) json: Bytes,
     /// Its items, one JSON text each; `None` when the answer is one thing.
-    pub items: Option<Vec<String>>,
+    pub(super) items: Option<Vec<String>>,
     /// The bare essentials, a line each.
-    pub plain: Vec<String>,
+    pub(super) plain: Vec<String>,
     /// For people.
-    pub table: Table,
+    pub(super) table: Table,
 }
 
 /// Rows for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Table {
+pub(super) struct Table {
     /// The names of the columns; none: the first column names what stands in the second.
-    pub header: Vec<&'static str>,
+    pub(super) header: Vec<&'static str>,
     /// As many cells as there are columns.
-    pub rows: Vec<Vec<Cell>>,
+    pub(super) rows: Vec<Vec<Cell>>,
 }
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cell {
+pub(super) struct Cell {
     text: String,
     tone: Tone,
 }
@@ -57,7 +57,7 @@ impl<T: ToString> From<T> for Cell {
 
 impl Cell {
     /// A job's state, in its colour.
-    pub fn state(state: JobState) -> Self {
+    pub(super) fn state(state: JobState) -> Self {
         let tone = match state {
             JobState::Completed => Tone::Good,
             JobState::Failed | JobState::Expired | JobState::Cancelled => Tone::Bad,
@@ -81,12 +81,12 @@ impl Cell {
 }
 
 /// A state as the contract spells it.
-pub fn state_name(state: JobState) -> String {
+pub(super) fn state_name(state: JobState) -> String {
     serde_name(&state)
 }
 
 /// A value that serializes as a string, as that string.
-pub fn serde_name(value: &impl serde::Serialize) -> String {
+pub(super) fn serde_name(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => name,
         _ => String::new(),
@@ -95,7 +95,7 @@ pub fn serde_name(value: &impl serde::Serialize) -> String {
 
 impl Table {
     /// A table without a header: names on the left.
-    pub fn of_pairs(pairs: impl IntoIterator<Item = (&'static str, Cell)>) -> Self {
+    pub(super) fn of_pairs(pairs: impl IntoIterator<Item = (&'static str, Cell)>) -> Self {
         let rows = pairs.into_iter().map(|(name, value)| vec![name.into(), value]).collect();
         Self { header: vec![], rows }
     }
@@ -124,25 +124,25 @@ impl Table {
 
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub(super) struct Look {
     /// In which shape.
-    pub format: Format,
+    pub(super) format: Format,
     /// Whether with colours.
-    pub is_colored: bool,
+    pub(super) is_colored: bool,
     /// Whether stdout is a terminal, to whose width tables are folded.
-    pub is_terminal: bool,
+    pub(super) is_terminal: bool,
 }
 
 impl Look {
     /// Whether errors are to be JSON too.
-    pub fn is_json(self) -> bool {
+    pub(super) fn is_json(self) -> bool {
         matches!(self.format, Format::Json | Format::Jsonl)
     }
 }
 
 impl Report {
     /// The text that goes to stdout, with its final line break; empty when there is nothing to say.
-    pub fn render(&self, look: Look) -> String {
+    pub(super) fn render(&self, look: Look) -> String {
         let text = match (look.format, &self.items) {
             (Format::Json, _) | (Format::Jsonl, None) => {
                 String::from_utf8_lossy(&self.json).trim_end().to_owned()
@@ -158,7 +158,7 @@ impl Report {
     ///
     /// # Errors
     /// Whatever else stdout answers.
-    pub fn print(&self, look: Look) -> io::Result<()> {
+    pub(super) fn print(&self, look: Look) -> io::Result<()> {
         print(&self.render(look))
     }
 }
@@ -167,7 +167,7 @@ impl Report {
 ///
 /// # Errors
 /// Whatever else stdout answers.
-pub fn print(text: &str) -> io::Result<()> {
+pub(super) fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -176,13 +176,13 @@ pub fn print(text: &str) -> io::Result<()> {
 }
 
 /// Prints to stderr as far as it goes: there is nowhere left to complain.
-pub fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     let mut stderr = io::stderr().lock();
     drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
 }
 
 /// At most `longest` characters of a text on one line, for a table.
-pub fn shortened(text: &str, longest: usize) -> String {
+pub(super) fn shortened(text: &str, longest: usize) -> String {
     let flat = text.replace(['\n', '\r', '\t'], " ");
     if flat.chars().count() <= longest {
         return flat;
@@ -191,7 +191,7 @@ pub fn shortened(text: &str, longest: usize) -> String {
 }
 
 /// A duration for people: `250 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min`.
-pub fn for_people(duration_ms: u64) -> String {
+pub(super) fn for_people(duration_ms: u64) -> String {
     let seconds = duration_ms / 1000;
     match seconds {
         0 => format!("{duration_ms} ms"),

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -13,6 +12,7 @@ use super::{
     report::{Look, Report, Table, complain},
     server::Server,
     session::cannot_print,
+    signals::Signals,
 };
 use crate::config::{Config, Explained, Flag, LogFormat, Raw, Side, Surroundings};
 
@@ -160,31 +160,6 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
     }
 }
 
-/// SIGTERM and SIGINT, which mean the same.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(Exit::FAILED, "signals", error.to_string()))
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
 /// One line: where it serves, as whom, out of which directory.
 fn greet(config: &Config) {
     let Config { node_id, listen, peer_listen, data_dir, .. } = config;
@@ -219,9 +194,7 @@ fn start_logging(config: &Config, look: Look) {
 
 /// Each setting, its value, and where that came from.
 fn explain(explained: &[Explained]) -> Report {
-    let object = |line: &Explained| {
-        json!({"key": line.key, "value": line.value, "origin": line.origin.to_string()})
-    };
+    let object = |line: &Explained| json!({"key": line.key, "value": line.value, "origin": line.origin.to_string()});
     let row = |line: &Explained| {
         vec![line.key.into(), line.value.as_str().into(), line.origin.to_string().into()]
     };
@@ -256,7 +229,8 @@ mod tests {
             let argument = serve.get_arguments().find(|arg| arg.get_long() == Some(&flag));
             assert!(argument.is_some(), "--{flag}");
             let words = ["queue", "serve", &format!("--{flag}=7")];
-            let words = if setting.key == "insecure" { ["queue", "serve", "--insecure"] } else { words };
+            let words =
+                if setting.key == "insecure" { ["queue", "serve", "--insecure"] } else { words };
             let Command::Serve(args) = Cli::try_parse_from(words).unwrap().command else {
                 panic!("it is a serve")
             };
@@ -275,6 +249,9 @@ mod tests {
         let report = explain(&Config::resolve(&raw, &surroundings).unwrap().explained);
         assert!(report.plain.contains(&"listen 127.0.0.1:9000".to_owned()), "{:?}", report.plain);
         let items = report.items.unwrap().join("\n");
-        assert!(items.contains(r#"{"key":"listen","origin":"flag","value":"127.0.0.1:9000"}"#), "{items}");
+        assert!(
+            items.contains(r#"{"key":"listen","origin":"flag","value":"127.0.0.1:9000"}"#),
+            "{items}"
+        );
     }
 }

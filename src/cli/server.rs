@@ -52,7 +52,7 @@ impl Server {
 
     /// Hands leadership over, answers what is under way, and stops.
     pub(super) async fn stop(self) {
-        drop(self.stop_http.send(()));
+        let _ = self.stop_http.send(());
         tokio::join!(self.handle.stop(), self.http.stopped());
     }
 }
@@ -74,7 +74,7 @@ fn environment() -> node::Environment {
     let seed = u64::try_from(random & u128::from(u64::MAX)).expect("the mask leaves 64 bits");
     node::Environment {
         raft: raft::Environment {
-            disk: Arc::new(raft::OsDisk),
+            disk: Arc::new(raft::disk::OsDisk),
             net: Arc::new(raft::OsNet),
             seed,
         },
@@ -169,11 +169,15 @@ mod tests {
     #[test]
     fn a_directory_or_port_that_cannot_be_had_is_usage_and_corruption_is_a_failure() {
         let dir = PathBuf::from("d");
-        let io = |kind: io::ErrorKind| raft::OpenError::Io { action: "x".into(), source: kind.into() };
+        let io =
+            |kind: io::ErrorKind| raft::OpenError::Io { action: "x".into(), source: kind.into() };
         let reason = String::new();
         for (error, exit) in [
             (raft::OpenError::Locked { dir: dir.clone() }, Exit::USAGE),
-            (raft::OpenError::WrongDirectory { dir: dir.clone(), reason: reason.clone() }, Exit::USAGE),
+            (
+                raft::OpenError::WrongDirectory { dir: dir.clone(), reason: reason.clone() },
+                Exit::USAGE,
+            ),
             (raft::OpenError::Options(reason.clone()), Exit::USAGE),
             (io(io::ErrorKind::PermissionDenied), Exit::USAGE),
             (io(io::ErrorKind::StorageFull), Exit::FAILED),

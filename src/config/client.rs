@@ -33,6 +33,8 @@ pub enum Color {
 pub struct ClientConfig {
     /// The servers' base URLs, at least one, in the order in which they are tried.
     pub addresses: Vec<String>,
+    /// Whether somebody named them.
+    pub is_addressed: bool,
     /// How to print; `None`: by what stdout is.
     pub format: Option<Format>,
     /// When to colour.
@@ -57,6 +59,7 @@ impl ClientConfig {
         }
         let no_color = surroundings.variable("NO_COLOR").map(|_| Color::Never);
         Ok(Self {
+            is_addressed: addresses.is_some(),
             addresses: addresses.unwrap_or_else(|| vec!["http://127.0.0.1:8770".into()]),
             format,
             color: color.filter(|color| *color != Color::Auto).or(no_color).unwrap_or(Color::Auto),

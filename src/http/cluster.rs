@@ -1,5 +1,7 @@
 //! A node's standing: `GET /health`, `/ready`, `/status`, `/election/status`.
 
+use std::time::Duration;
+
 use super::{
     Exposure,
     answer::{Answer, Failure},
@@ -26,6 +28,8 @@ pub(super) async fn ready(call: Call) -> Result<Answer, Failure> {
     let checks = call.site.handle.status().checks.into_iter().map(check);
     let checks: Vec<Check> = checks.collect();
     if checks.iter().all(|check| check.ok) {
+        // A node that is stopping keeps its standing to the end, and takes no more requests.
+        call.site.handle.read(Consistency::Stale, Duration::ZERO, |_| ()).await?;
         return Ok(Answer::ok(&Ready { status: "ready".to_owned(), checks }));
     }
     let failing = checks.iter().filter(|check| !check.ok);
@@ -68,12 +72,12 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
 
 pub(super) async fn election(call: Call) -> Answer {
     let status = call.site.handle.status();
-    let leader = status.raft.leader;
+    let (me, leader) = (status.raft.me, status.raft.leader);
     let body = ElectionStatus {
         role: role(status.raft.role),
-        leader_id: status.raft.leader.map(|leader| leader.label),
-        is_leader: status.raft.role == raft::Role::Leader,
-        node_id: status.raft.me.label,
+        is_leader: leader.as_ref().is_some_and(|leader| leader.id == me.id),
+        leader_id: leader.map(|leader| leader.label),
+        node_id: me.label,
         term: status.raft.term,
         last_change: status.last_change.map(|change| wire::LeaderChange {
             term: change.term,

@@ -76,6 +76,46 @@ async fn a_grant_that_nobody_can_receive_goes_back() {
     }
 }
 
+// Situation: a worker claims far more than the sockets' buffers hold, reads none of it and goes. Claim:
+// the server releases all of it, the attempts not counted; but what was claimed under a request id of
+// the worker's own stays with it, because the worker will ask again.
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_whose_answer_cannot_be_written_go_back_unless_the_worker_can_repeat_its_claim() {
+    let site = Site::start().await;
+    let payload = "x".repeat(1_000_000);
+    for (queue, extra) in [("mine", ""), ("named", r#","request_id":"r1""#)] {
+        for index in 0..8 {
+            let body = format!(
+                r#"{{"work_id":"{queue}{index}","queue":"{queue}","payload":"{payload}"}}"#
+            );
+            site.done("/work/add", &body).await;
+        }
+        let body =
+            format!(r#"{{"node_id":"gone","queues":["{queue}"],"max":8,"lease_ms":"1h"{extra}}}"#);
+        let head = format!(
+            "POST /work/claim_batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = site.connect().await;
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        stream.readable().await.unwrap();
+        let state = site.state_of(&format!("{queue}0")).await;
+        assert_eq!(state, "claimed", "the answer has begun to arrive");
+    }
+    let next = r#"{"node_id":"next","max":8,"queues":["mine","named"],"wait_ms":20000}"#;
+    let mut items = Vec::new();
+    while items.len() < 8 {
+        let got = site.done("/work/claim_batch", next).await;
+        assert_eq!(got["status"], "claimed", "{} of 8", items.len());
+        items.extend(got["items"].as_array().unwrap().clone());
+    }
+    for item in items {
+        assert_eq!((&item["queue"], &item["attempt"]), (&json!("mine"), &json!(1)));
+    }
+    assert_eq!(site.get("/work/for-node/gone").await.json()["count"], 8);
+    assert_eq!(site.state_of("named0").await, "claimed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_http2_stream_gives_its_place_up() {
     let site = Site::start().await;

@@ -6,7 +6,7 @@ use quorate::{
     http::{HttpOptions, Limits, Server, serve},
     node::{self, Handle, MachineClock, Node, NodeOptions, RaftRuntime},
 };
-use raft::{Bootstrap, OsDisk, OsNet, Timing};
+use raft::{Bootstrap, OsNet, Timing, disk::OsDisk};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -79,17 +79,15 @@ impl Site {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        let mut lines = vec![format!("{method} {path} HTTP/1.1"), "Connection: close".to_owned()];
         if !headers.iter().any(|(name, _)| *name == "Host") {
-            head += "Host: localhost\r\n";
+            lines.push("Host: localhost".to_owned());
         }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
+        lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
         if method != "GET" {
-            head += &format!("Content-Length: {}\r\n", body.len());
+            lines.push(format!("Content-Length: {}", body.len()));
         }
-        let request = [head.as_bytes(), b"\r\n", body].concat();
+        let request = [lines.join("\r\n").as_bytes(), b"\r\n\r\n", body].concat();
         self.raw(&request).await.expect("an answer")
     }
 
@@ -115,12 +113,6 @@ impl Site {
     /// The state of a job, now.
     pub(crate) async fn state_of(&self, work_id: &str) -> Value {
         self.get(&format!("/work/get/{work_id}")).await.json()["state"].clone()
-    }
-
-    /// Waits until a job is in this state.
-    pub(crate) async fn until_state(&self, work_id: &str, state: &str) {
-        let reached = async { while self.state_of(work_id).await != state {} };
-        timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{work_id} never was {state}"));
     }
 }
 
