@@ -4,10 +4,7 @@ use std::{
     fmt,
     future::Future,
     io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use raft::Replica;
@@ -17,14 +14,17 @@ use tokio::{
     sync::watch,
 };
 
+use ulid::Ulid;
+
 use super::{
-    Clock, Handle, Limits,
+    Clock, Handle, Limits, MachineClock,
     admission::Admission,
     clock::ClusterClock,
-    desk::{Desk, Visitors},
+    desk::Desk,
     expiry, forward,
     gather::Pump,
     machine::{Bells, Machine},
+    parked::{Tickets, Visitors},
     proposer,
     reads::{self, Reads},
     routing::{self, Standing},
@@ -50,6 +50,21 @@ pub struct Environment {
     pub raft: raft::Environment,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+}
+
+impl Environment {
+    /// The machine that the process runs on, with a random seed of its own.
+    pub fn of_machine() -> Self {
+        let seed = u64::try_from(Ulid::generate().random() & u128::from(u64::MAX));
+        Self {
+            raft: raft::Environment {
+                disk: Arc::new(raft::disk::OsDisk),
+                net: Arc::new(raft::OsNet),
+                seed: seed.expect("the mask leaves 64 bits"),
+            },
+            clock: Arc::new(MachineClock::start()),
+        }
+    }
 }
 
 /// Where Raft runs.
@@ -94,6 +109,7 @@ pub struct Node {
     pub(super) proposer: Pump,
     pub(super) forwarder: Pump,
     pub(super) reads: Reads,
+    pub(super) tickets: Arc<Tickets>,
     pub(super) visitors: Arc<Visitors>,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) leaders: Mutex<Leaders>,
@@ -104,7 +120,6 @@ pub struct Node {
     pub(super) runtime: tokio::runtime::Handle,
     raft_threads: RaftThreads,
     rng: Mutex<StdRng>,
-    tickets: AtomicU64,
 }
 
 impl Node {
@@ -145,8 +160,7 @@ impl Node {
             clock,
             runtime: tokio::runtime::Handle::current(),
             raft_threads,
-            // A restarted node must not name its claims as its former self did.
-            tickets: AtomicU64::new(rng.next_u64()),
+            tickets: Tickets::starting_at(rng.next_u64()),
             rng: Mutex::new(rng),
         });
         desk.open(&node);
@@ -192,11 +206,6 @@ impl Node {
     /// Looks at this replica's machine.
     pub(super) fn look<T>(&self, view: impl FnOnce(&Machine) -> T) -> T {
         self.replica.look(view)
-    }
-
-    /// A number that this process has not used for a claim.
-    pub(super) fn next_ticket(&self) -> u64 {
-        self.tickets.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The random part of a fresh id.
