@@ -1,5 +1,7 @@
 //! A node's standing: `GET /health`, `/ready`, `/status`, `/election/status`.
 
+use std::time::Duration;
+
 use super::{
     Exposure,
     answer::{Answer, Failure},
@@ -26,6 +28,8 @@ pub(super) async fn ready(call: Call) -> Result<Answer, Failure> {
     let checks = call.site.handle.status().checks.into_iter().map(check);
     let checks: Vec<Check> = checks.collect();
     if checks.iter().all(|check| check.ok) {
+        // A node that is stopping keeps its standing to the end, and takes no more requests.
+        call.site.handle.read(Consistency::Stale, Duration::ZERO, |_| ()).await?;
         return Ok(Answer::ok(&Ready { status: "ready".to_owned(), checks }));
     }
     let failing = checks.iter().filter(|check| !check.ok);
@@ -47,7 +51,7 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
     let members = raft.voters.len() + raft.learners.len();
     let body = NodeStatus {
         node_id: raft.me.label,
-        role: role(raft.role).to_owned(),
+        role: role(raft.role),
         // Without gossip nobody knows who lives: while there is a leader, a majority does.
         alive_peers: if raft.leader.is_some() { members } else { 1 },
         leader_id: raft.leader.map(|leader| leader.label),
@@ -68,11 +72,12 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
 
 pub(super) async fn election(call: Call) -> Answer {
     let status = call.site.handle.status();
+    let (me, leader) = (status.raft.me, status.raft.leader);
     let body = ElectionStatus {
-        node_id: status.raft.me.label,
-        role: role(status.raft.role).to_owned(),
-        leader_id: status.raft.leader.map(|leader| leader.label),
-        is_leader: status.raft.role == raft::Role::Leader,
+        role: role(status.raft.role),
+        is_leader: leader.as_ref().is_some_and(|leader| leader.id == me.id),
+        leader_id: leader.map(|leader| leader.label),
+        node_id: me.label,
         term: status.raft.term,
         last_change: status.last_change.map(|change| wire::LeaderChange {
             term: change.term,
@@ -85,12 +90,19 @@ pub(super) async fn election(call: Call) -> Answer {
     Answer::ok(&body).seen(Freshness::Stale)
 }
 
-fn role(role: raft::Role) -> &'static str {
-    match role {
-        raft::Role::Fresh => "fresh",
-        raft::Role::Learner => "learner",
-        raft::Role::Follower => "follower",
-        raft::Role::Candidate => "candidate",
-        raft::Role::Leader => "leader",
+/// `Role::Follower` is `follower`. The roles are the consensus crate's, which this room does not name.
+fn role(role: impl std::fmt::Debug) -> String {
+    format!("{role:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use raft::Role;
+
+    #[test]
+    fn roles_have_the_contracts_names() {
+        let roles = [Role::Fresh, Role::Learner, Role::Follower, Role::Candidate, Role::Leader];
+        let names = ["fresh", "learner", "follower", "candidate", "leader"];
+        assert_eq!(roles.map(super::role), names);
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn totals(
     let view = call.site.handle.read(consistency, call.hold, look::totals).await?;
     let raft = call.site.handle.status().raft;
     let body = WorkStatus {
-        is_leader: raft.role == raft::Role::Leader,
+        is_leader: raft.leader.as_ref().is_some_and(|leader| leader.id == raft.me.id),
         leader_id: raft.leader.map(|leader| leader.label),
         rev: view.rev,
         ..view.value

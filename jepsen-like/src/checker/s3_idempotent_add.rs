@@ -1,0 +1,129 @@
+//! S3: adding again under the same id gives the same job, once.
+//!
+//! Of one id: every `ok` names that id; at most one says that it created the job; none is accepted
+//! with other content than another; the final read has it once. Creating it a second time is legal
+//! only when the tombstone may be gone, 5 minutes after the job's end at the earliest.
+//!
+//! Indeterminate adds: when no `ok` created the job, one of them must have.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Checker, Finding, Promise, verdict::Ledger};
+use crate::{
+    final_read::FinalRead,
+    history::{Event, Function, Kind, Operation},
+};
+
+/// A tombstone lives at least this long after the job's end, ns.
+const TOMBSTONE_FLOOR_NS: u64 = 5 * 60 * 1_000_000_000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct IdempotentAdd {
+    keys: BTreeMap<String, Key>,
+    ledger: Ledger,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    accepted: u64,
+    created: Option<Operation>,
+    first_accepted: Option<Operation>,
+    /// Adds invoked and neither acknowledged nor refused (so far).
+    unresolved: u64,
+}
+
+impl Checker for IdempotentAdd {
+    fn on_invoke(&mut self, invoke: &Arc<Event>) {
+        for (job, _) in invoke.added_jobs() {
+            self.keys.entry(job.to_owned()).or_default().unresolved += 1;
+        }
+    }
+
+    fn on_completion(&mut self, operation: &Operation) {
+        for (job, _) in operation.invoke.added_jobs() {
+            let key = self.keys.entry(job.to_owned()).or_default();
+            match operation.kind() {
+                Kind::Info | Kind::Invoke => continue,
+                Kind::Fail => {
+                    let kind = operation.completion.err.as_ref().map(|error| error.kind.as_str());
+                    if kind == Some("id_conflict") {
+                        self.ledger.counts.add("conflicts_refused");
+                    }
+                }
+                // What each job of `then` was answered is not recorded: one of them may have created it.
+                Kind::Ok if operation.invoke.f == Function::Complete => continue,
+                Kind::Ok => key.on_accepted(job, operation, &mut self.ledger),
+            }
+            key.unresolved -= 1;
+        }
+    }
+
+    fn finish(self: Box<Self>, read: &FinalRead) -> Finding {
+        let Self { keys, mut ledger } = *self;
+        for (job, key) in &keys {
+            key.judge_origin(job, &mut ledger);
+        }
+        for (node, read) in &read.nodes {
+            for job in &read.repeated {
+                ledger.violate(&[], format!("the final read of {node} has {job} more than once"));
+            }
+        }
+        let is_tested = keys.values().any(|key| key.accepted >= 2)
+            || ledger.counts.get("conflicts_refused") > 0;
+        let untested = (!is_tested).then(|| "no job was added again".to_owned());
+        ledger.close(Promise::S3, untested)
+    }
+}
+
+impl Key {
+    fn on_accepted(&mut self, job: &str, operation: &Operation, ledger: &mut Ledger) {
+        self.accepted += 1;
+        if operation.job() != Some(job) {
+            ledger.violate(
+                &[&operation.invoke, &operation.completion],
+                format!("the add of {job} was answered with another job"),
+            );
+        }
+        match &self.first_accepted {
+            Some(first) if first.invoke.args != operation.invoke.args => ledger.violate(
+                &[&first.invoke, &first.completion, &operation.invoke, &operation.completion],
+                format!("{job} was accepted with two contents"),
+            ),
+            Some(_) => {}
+            None => self.first_accepted = Some(operation.clone()),
+        }
+        if operation.completion.is_duplicate() {
+            ledger.counts.add("deduplicated");
+        } else {
+            self.on_created(job, operation, ledger);
+        }
+    }
+
+    fn on_created(&mut self, job: &str, operation: &Operation, ledger: &mut Ledger) {
+        ledger.counts.add("created");
+        // The job cannot have ended before its add was sent.
+        let is_twice = self.created.as_ref().filter(|first| {
+            operation.completion.t.saturating_sub(first.invoke.t) < TOMBSTONE_FLOOR_NS
+        });
+        if let Some(first) = is_twice {
+            ledger.violate(
+                &[&first.invoke, &first.completion, &operation.invoke, &operation.completion],
+                format!("{job} was created twice"),
+            );
+        }
+        self.created = Some(operation.clone());
+    }
+
+    fn judge_origin(&self, job: &str, ledger: &mut Ledger) {
+        let (None, Some(first)) = (&self.created, &self.first_accepted) else { return };
+        if self.unresolved == 0 {
+            ledger.violate(
+                &[&first.invoke, &first.completion],
+                format!("{job} was called a duplicate and nothing can have created it"),
+            );
+        } else {
+            ledger.counts.add("created_by_an_unknown");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The HTTP contract, through real sockets against one node: each call, each row of the error table,
+//! and what a hostile or careless client may send.
+
+mod calls;
+mod documents;
+mod errors;
+mod hostile;
+mod longpoll;
+mod support;
