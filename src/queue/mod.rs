@@ -11,14 +11,37 @@
     clippy::iter_over_hash_type
 )]
 
+mod chain;
 mod command;
+mod counts;
+mod dispatch;
+mod enqueue;
+mod expiry;
+mod idempotency;
 mod ids;
+mod indexes;
+pub mod invariants;
+mod job;
+mod lease;
+mod limits;
 mod outcome;
+mod query;
+mod ready;
+mod retry;
+mod settle;
+mod snapshot;
 mod state;
 mod time;
+mod timers;
+mod tombstone;
 
 pub use command::*;
 pub use ids::*;
+pub use job::{Job, JobNumber};
+pub use limits::*;
 pub use outcome::*;
+pub use query::*;
+pub use snapshot::*;
 pub use state::*;
 pub use time::*;
+pub use tombstone::Tombstone;

@@ -1,13 +1,61 @@
 //! The whole replicated state, and the one door through which it changes.
 
-use super::{Claim, ClockMs, Entry, JobId, JobState, Outcome, QueueName, Rev, WallMs, WorkType};
+use std::{hash::Hash, sync::Arc};
+
+use imbl::OrdMap;
+
+use super::{
+    Answer, Claim, ClockMs, Command, Entry, JobId, JobNumber, JobState, Limits, Outcome, QueueName,
+    Rejection, Rev, Tombstone, WallMs, WorkType, chain,
+    indexes::{Indexes, Place},
+    invariants,
+    job::{EndState, Ending, Job, Phase},
+    snapshot::QueueRecord,
+    tombstone::TombstoneNumber,
+};
 
 /// The queue.
+///
+/// Two states that applied the same entries are equal, indexes and all. Only `jobs`, `tombstones`
+/// and `queues` are of any size in a snapshot, and cloning them is O(1).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub(super) limits: Limits,
+    /// Raised by one at each change of a job's state, each grant and each expiry.
+    pub(super) rev: Rev,
+    /// The greatest stamp applied.
+    pub(super) clock: ClockMs,
+    /// The last stamp applied; it may go back.
+    pub(super) wall: WallMs,
+    pub(super) hash: u128,
+    /// The number of the next job to be added.
+    pub(super) next_job: JobNumber,
+    /// The number of the next tombstone to be set.
+    pub(super) next_tombstone: TombstoneNumber,
+    pub(super) jobs: OrdMap<JobNumber, Arc<Job>>,
+    /// In the order in which they were set, which is the order in which they go.
+    pub(super) tombstones: OrdMap<TombstoneNumber, Tombstone>,
+    /// Every queue that an add has named.
+    pub(super) queues: OrdMap<QueueName, QueueRecord>,
+    pub(super) indexes: Indexes,
+    /// The media type of the last payload: nearly all are the same, and share its bytes.
+    pub(super) content_type: ContentType,
+}
+
+/// A cache, no part of the state: all are equal.
 #[derive(Debug, Default)]
-pub struct State {}
+pub(super) struct ContentType(pub(super) Option<Arc<str>>);
+
+impl PartialEq for ContentType {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for ContentType {}
 
 /// What applying one entry did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Applied {
     /// One for each command, in order.
     pub outcomes: Vec<Outcome>,
@@ -16,7 +64,7 @@ pub struct Applied {
 }
 
 /// A change that a waiting caller cares about. Derived, never stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A job became ready to be claimed: added, come due, given back, or its lease lost.
     Ready {
@@ -37,7 +85,7 @@ pub enum Change {
 /// When time alone will next change the state; what the leader's tick waits for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deadlines {
-    /// The earliest lease, delay or backoff, on the cluster clock.
+    /// The earliest lease, delay, backoff, expiry or end of retention, on the cluster clock.
     pub clock: Option<ClockMs>,
     /// The earliest `run_at_ms`, on the wall clock.
     pub wall: Option<WallMs>,
@@ -45,37 +93,157 @@ pub struct Deadlines {
     pub is_behind: bool,
 }
 
+/// Where a job of some id is, if anywhere.
+pub(super) enum Kept<'state> {
+    Job(&'state Arc<Job>),
+    Tombstone(&'state Tombstone),
+}
+
 impl State {
+    /// An empty queue with other bounds than the usual ones. Every replica must start with the same.
+    pub fn with_limits(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Applies one entry: lets its time pass, then its commands in order.
     pub fn apply(&mut self, entry: &Entry) -> Applied {
-        let _ = entry;
-        Applied::default()
+        let mut changes = Vec::new();
+        self.pass_time(entry.stamp, &mut changes);
+        let outcomes = entry
+            .commands
+            .iter()
+            .map(|command| {
+                let result = self.carry_out(command, &mut changes);
+                Outcome { rev: self.rev, result }
+            })
+            .collect();
+        let applied = Applied { outcomes, changes };
+        self.hash = chain::link(self.hash, self.rev, entry, &applied);
+        if cfg!(debug_assertions) {
+            invariants::assert_after(self, &applied.changes);
+        }
+        applied
     }
 
     /// The revision.
     pub fn rev(&self) -> Rev {
-        Rev(0)
+        self.rev
     }
 
     /// The cluster clock: the greatest stamp applied.
     pub fn clock(&self) -> ClockMs {
-        ClockMs(0)
+        self.clock
+    }
+
+    /// The wall clock of the last entry applied. It may go back from one entry to the next.
+    pub fn wall(&self) -> WallMs {
+        self.wall
+    }
+
+    /// The bounds of this state.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The hash chain over entries, answers and changes (S16).
     pub fn hash(&self) -> u128 {
-        0
+        self.hash
     }
 
     /// See [`Deadlines`].
     pub fn deadlines(&self) -> Deadlines {
-        Deadlines::default()
+        let timers = &self.indexes.timers;
+        Deadlines {
+            clock: [timers.next_clock(), self.next_burial()].into_iter().flatten().min(),
+            wall: timers.next_wall(),
+            is_behind: self.is_behind(),
+        }
     }
 
     /// Whether a claim would be granted a job now, or would repeat an earlier one: only then is it
     /// worth an entry. Costs no more than the claim.
     pub fn would_grant(&self, claim: &Claim) -> bool {
-        let _ = claim;
-        false
+        self.indexes.ready.next(claim).is_some() || !matches!(self.repeat_of(claim), Ok(None))
+    }
+
+    fn carry_out(
+        &mut self,
+        command: &Command,
+        changes: &mut Vec<Change>,
+    ) -> Result<Answer, Rejection> {
+        match command {
+            Command::Add(add) => self.add(add, changes),
+            Command::Claim(claim) => self.claim(claim, changes),
+            Command::Start(holding) => self.start(holding, changes),
+            Command::Heartbeat(heartbeat) => Ok(self.heartbeat(heartbeat, changes)),
+            Command::Complete(complete) => self.complete(complete, changes),
+            Command::Fail(fail) => self.fail(fail, changes),
+            Command::Release(release) => self.release(release, changes),
+            Command::Cancel(cancel) => self.cancel(cancel, changes),
+        }
+    }
+
+    /// Changes a job's state. There is no other way to: here the indexes follow it, the revision
+    /// rises, and whoever waits is told.
+    pub(super) fn transition(
+        &mut self,
+        number: JobNumber,
+        changes: &mut Vec<Change>,
+        edit: impl FnOnce(&mut Job),
+    ) {
+        let job = editable(&mut self.jobs, number);
+        self.indexes.leave(job);
+        edit(job);
+        self.indexes.enter(job);
+        self.rev.0 += 1;
+        changes.extend(Change::of(job));
+    }
+
+    /// Edits what a job's state does not depend on, its deadline at the most.
+    pub(super) fn adjust(&mut self, number: JobNumber, edit: impl FnOnce(&mut Job)) {
+        let job = editable(&mut self.jobs, number);
+        self.indexes.timers.leave(job);
+        edit(job);
+        self.indexes.timers.enter(job);
+    }
+
+    pub(super) fn job_numbered(&self, number: JobNumber) -> &Arc<Job> {
+        self.jobs.get(&number).expect("indexes name only jobs of the state")
+    }
+
+    pub(super) fn find(&self, id: &JobId) -> Option<Kept<'_>> {
+        match *self.indexes.ids.get(id)? {
+            Place::Job(number) => self.jobs.get(&number).map(Kept::Job),
+            Place::Tombstone(number) => self.tombstones.get(&number).map(Kept::Tombstone),
+        }
+    }
+
+    /// The end of a job that ends now.
+    pub(super) fn ending(&self, how: EndState) -> Phase {
+        let reap_at = self.clock.after(self.limits.retention_ms);
+        Phase::Ended(Ending { how, at: self.wall, reap_at })
     }
 }
+
+impl Change {
+    /// What the state that a job has just come into means to those who wait.
+    pub(super) fn of(job: &Job) -> Option<Self> {
+        match job.phase {
+            Phase::Pending => {
+                Some(Self::Ready { queue: job.queue.clone(), work_type: job.work_type.clone() })
+            }
+            Phase::Ended(ending) => {
+                Some(Self::Ended { job: job.id.clone(), state: ending.how.state() })
+            }
+            Phase::Scheduled(_) | Phase::Leased(_) => None,
+        }
+    }
+}
+
+/// The job of that number, its own copy if a snapshot still reads the shared one.
+fn editable(jobs: &mut OrdMap<JobNumber, Arc<Job>>, number: JobNumber) -> &mut Job {
+    Arc::make_mut(jobs.get_mut(&number).expect("indexes name only jobs of the state"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -24,3 +24,17 @@ pub struct Stamp {
     /// The wall clock. Not kept as a maximum.
     pub wall: WallMs,
 }
+
+impl ClockMs {
+    /// This much later, ms; the end of time when that is beyond it.
+    pub(super) fn after(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+impl WallMs {
+    /// This much later, ms; the end of time when that is beyond it.
+    pub(super) fn after(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}

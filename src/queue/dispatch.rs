@@ -1,0 +1,88 @@
+//! Claims: which jobs a worker gets next, and under which tokens.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Answer, CLAIM_MAX, Change, Claim, Claimed, ClockMs, Grant, JobNumber, Rejection, State, Token,
+    chain,
+    job::{Attempt, Job, Phase},
+    lease::{self, Lease},
+};
+
+impl State {
+    pub(super) fn claim(
+        &mut self,
+        claim: &Claim,
+        changes: &mut Vec<Change>,
+    ) -> Result<Answer, Rejection> {
+        if let Some(repeated) = self.repeat_of(claim)? {
+            return Ok(Answer::Claimed(repeated));
+        }
+        let arguments = chain::claim_hash(claim);
+        let mut granted = Vec::new();
+        for _ in 0..claim.max.min(CLAIM_MAX) {
+            let Some(next) = self.indexes.ready.next(claim) else { break };
+            granted.push(Claimed::Granted(self.grant(next.number, claim, arguments, changes)));
+        }
+        Ok(Answer::Claimed(granted))
+    }
+
+    fn grant(
+        &mut self,
+        number: JobNumber,
+        claim: &Claim,
+        arguments: u64,
+        changes: &mut Vec<Change>,
+    ) -> Grant {
+        let token = Token(self.rev.0 + 1); // the revision that the transition makes
+        let (clock, wall) = (self.clock, self.wall);
+        let mut forgotten = None;
+        self.transition(number, changes, |job| {
+            job.attempts_used += 1;
+            forgotten = job.push_attempt(Attempt {
+                number: job.attempts_used,
+                token,
+                worker: claim.worker.clone(),
+                request_id: claim.request_id.clone(),
+                arguments,
+                claimed_at: wall,
+                has_started: false,
+                ended: None,
+            });
+            let granted_ms = claim.lease_ms.map_or(job.lease_ms, lease::in_range);
+            job.phase = Phase::Leased(Lease {
+                token,
+                deadline: clock.after(granted_ms),
+                granted_ms,
+                is_running: false,
+                session: claim.session,
+            });
+        });
+        if let Some(forgotten) = forgotten {
+            self.indexes.forget(number, &forgotten);
+        }
+        self.indexes.remember(number, token, claim);
+        let job = self.job_numbered(number);
+        let lease = job.lease().expect("it was leased just now");
+        grant_of(job, lease, clock)
+    }
+}
+
+/// A lease as its worker gets it, at this cluster clock.
+pub(super) fn grant_of(job: &Job, lease: &Lease, clock: ClockMs) -> Grant {
+    Grant {
+        job: job.id.clone(),
+        queue: job.queue.clone(),
+        work_type: job.work_type.clone(),
+        payload: job.payload.clone(),
+        priority: job.priority,
+        attempt: job.attempts_used,
+        max_attempts: job.max_attempts,
+        token: lease.token,
+        lease_ms: lease.granted_ms,
+        lease_expires_in_ms: lease.remaining_ms(clock),
+        deadline: lease.deadline,
+        added_at: job.added_at,
+        tags: job.tags.as_deref().map_or_else(BTreeMap::new, Clone::clone),
+    }
+}

@@ -1,0 +1,142 @@
+//! Everything that can be told from the jobs and tombstones alone, kept so that nothing is searched.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use imbl::OrdMap;
+
+use super::{
+    Claim, JobId, JobNumber, RequestId, Token, WorkerId, chain,
+    counts::Counts,
+    job::{Attempt, Job, Phase},
+    ready::Ready,
+    timers::Timers,
+    tombstone::{Tombstone, TombstoneNumber},
+};
+
+/// The indexes. Never stored: [`Indexes::of`] makes them anew, and `invariants` compares.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Indexes {
+    pub(super) ids: BTreeMap<JobId, Place>,
+    pub(super) ready: Ready,
+    pub(super) timers: Timers,
+    pub(super) counts: Counts,
+    /// What each worker holds.
+    pub(super) holders: BTreeMap<WorkerId, BTreeSet<JobNumber>>,
+    /// Which grants answered which claim, in the order of the grants. The hash is a hint: whoever
+    /// looks compares the attempt's worker and request id.
+    claims: BTreeSet<(u64, Token, JobNumber)>,
+}
+
+/// Where a job of some id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Among the jobs.
+    Job(JobNumber),
+    /// Gone; this is what is left.
+    Tombstone(TombstoneNumber),
+}
+
+impl Indexes {
+    /// The indexes of these jobs and tombstones.
+    pub(super) fn of(
+        jobs: &OrdMap<JobNumber, Arc<Job>>,
+        tombstones: &OrdMap<TombstoneNumber, Tombstone>,
+    ) -> Self {
+        let mut indexes = Self::default();
+        for job in jobs.values() {
+            indexes.add(job);
+        }
+        for (number, tombstone) in tombstones {
+            indexes.inter(tombstone, *number);
+        }
+        indexes
+    }
+
+    /// A job has come into the state.
+    pub(super) fn add(&mut self, job: &Job) {
+        self.ids.insert(job.id.clone(), Place::Job(job.number));
+        self.counts.add(job);
+        self.enter(job);
+        for attempt in &job.attempts {
+            let key = claim_key(&attempt.worker, &attempt.request_id);
+            self.claims.insert((key, attempt.token, job.number));
+        }
+    }
+
+    /// A tombstone has come into the state from elsewhere.
+    pub(super) fn inter(&mut self, tombstone: &Tombstone, number: TombstoneNumber) {
+        self.ids.insert(tombstone.id.clone(), Place::Tombstone(number));
+    }
+
+    /// A finished job leaves the state for its tombstone.
+    pub(super) fn bury(&mut self, job: &Job, tombstone: TombstoneNumber) {
+        self.ids.insert(job.id.clone(), Place::Tombstone(tombstone));
+        self.leave(job);
+        self.counts.remove(job);
+        for attempt in &job.attempts {
+            self.forget(job.number, attempt);
+        }
+    }
+
+    /// A job has come into its phase.
+    pub(super) fn enter(&mut self, job: &Job) {
+        self.counts.enter(job);
+        self.timers.enter(job);
+        if job.phase == Phase::Pending {
+            self.ready.insert(job);
+        }
+        if let Some(holder) = job.holder() {
+            match self.holders.get_mut(holder) {
+                Some(held) => {
+                    held.insert(job.number);
+                }
+                None => {
+                    self.holders.insert(holder.clone(), BTreeSet::from([job.number]));
+                }
+            }
+        }
+    }
+
+    /// A job is about to leave its phase.
+    pub(super) fn leave(&mut self, job: &Job) {
+        self.counts.leave(job);
+        self.timers.leave(job);
+        if job.phase == Phase::Pending {
+            self.ready.remove(job);
+        }
+        if let Some(holder) = job.holder()
+            && let Some(held) = self.holders.get_mut(holder)
+        {
+            held.remove(&job.number);
+            if held.is_empty() {
+                self.holders.remove(holder);
+            }
+        }
+    }
+
+    /// A claim was granted a job.
+    pub(super) fn remember(&mut self, job: JobNumber, token: Token, claim: &Claim) {
+        self.claims.insert((claim_key(&claim.worker, &claim.request_id), token, job));
+    }
+
+    /// A job no longer knows of an attempt.
+    pub(super) fn forget(&mut self, job: JobNumber, attempt: &Attempt) {
+        let key = claim_key(&attempt.worker, &attempt.request_id);
+        self.claims.remove(&(key, attempt.token, job));
+    }
+
+    /// The grants that may have answered this claim before, oldest first.
+    pub(super) fn grants_to(&self, claim: &Claim) -> impl Iterator<Item = (Token, JobNumber)> {
+        let key = claim_key(&claim.worker, &claim.request_id);
+        let first = (key, Token(0), JobNumber(0));
+        let last = (key, Token(u64::MAX), JobNumber(u64::MAX));
+        self.claims.range(first..=last).map(|grant| (grant.1, grant.2))
+    }
+}
+
+fn claim_key(worker: &WorkerId, request_id: &RequestId) -> u64 {
+    chain::hash_of(&(worker, request_id))
+}

@@ -1,0 +1,166 @@
+//! The state's side of the promises (guarantees S3–S16): what must hold after every entry.
+
+use std::collections::BTreeSet;
+
+use super::{
+    ATTEMPTS_KEPT, Change, Job, JobState, PRIORITY_MAX, State,
+    indexes::{Indexes, Place},
+    job::Phase,
+    state::Kept,
+};
+
+/// A promise that a state does not keep.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{promise}: {detail}")]
+pub struct Violation {
+    /// Its id in the guarantees.
+    pub promise: &'static str,
+    /// What is the case, for people.
+    pub detail: String,
+}
+
+/// States of up to this many jobs are checked whole after each entry in debug builds; greater ones
+/// only where the entry changed them, so that a long run is not quadratic.
+const WHOLE_MAX: usize = 64;
+
+/// Checks everything. O(n log n).
+pub fn check(state: &State) -> Result<(), Violation> {
+    check_parts(state)?;
+    let derived = Indexes::of(&state.jobs, &state.tombstones);
+    require("S14", derived == state.indexes, || {
+        format!("the indexes are {:?} and should be {derived:?}", state.indexes)
+    })?;
+    check_tokens_are_unique(state)
+}
+
+/// Checks each job and tombstone by itself, and that the indexes name each of them once. O(n).
+pub(super) fn check_parts(state: &State) -> Result<(), Violation> {
+    for (number, job) in &state.jobs {
+        require("S16", *number == job.number, || format!("{} is filed wrongly", job.id))?;
+        check_job(state, job)?;
+    }
+    for (number, tombstone) in &state.tombstones {
+        let place = state.indexes.ids.get(&tombstone.id);
+        require("S3", place == Some(&Place::Tombstone(*number)), || {
+            format!("the tombstone of {} is not found by its id", tombstone.id)
+        })?;
+        require(
+            "S5",
+            tombstone.last_attempt.is_none_or(|last| last.token.0 <= state.rev.0),
+            || format!("the tombstone of {} has a token of the future", tombstone.id),
+        )?;
+        require("S3", *number < state.next_tombstone, || "a tombstone of the future".into())?;
+    }
+    check_totals(state)
+}
+
+/// The checks of debug builds after an entry.
+///
+/// # Panics
+/// When a promise is broken, which only a fault in these rules can do.
+pub(super) fn assert_after(state: &State, changes: &[Change]) {
+    let checked = if state.jobs.len() + state.tombstones.len() <= WHOLE_MAX {
+        check(state)
+    } else {
+        check_changed(state, changes).and_then(|()| check_totals(state))
+    };
+    if let Err(violation) = checked {
+        panic!("the queue's rules broke {violation}");
+    }
+}
+
+fn check_changed(state: &State, changes: &[Change]) -> Result<(), Violation> {
+    for change in changes {
+        let Change::Ended { job: id, .. } = change else { continue };
+        if let Some(Kept::Job(job)) = state.find(id) {
+            check_job(state, job)?;
+        }
+    }
+    Ok(())
+}
+
+/// The sums agree (S14). O(queues).
+fn check_totals(state: &State) -> Result<(), Violation> {
+    let counts = &state.indexes.counts;
+    let jobs = state.jobs.len() as u64;
+    require("S14", counts.by_state.total() == jobs, || {
+        format!("{jobs} jobs are counted as {:?} by state", counts.by_state)
+    })?;
+    require("S14", counts.by_type.values().sum::<u64>() == jobs, || {
+        format!("{jobs} jobs are counted as {:?} by kind", counts.by_type)
+    })?;
+    let in_queues: u64 = counts.queues.values().map(|queue| queue.by_state.total()).sum();
+    require("S14", in_queues == jobs, || {
+        format!("{jobs} jobs are counted as {in_queues} in queues")
+    })?;
+    let held: u64 = state.indexes.holders.values().map(|held| held.len() as u64).sum();
+    let leased = counts.by_state.of(JobState::Claimed) + counts.by_state.of(JobState::Running);
+    require("S7", held == leased, || format!("{leased} jobs are leased and {held} are held"))?;
+    let ids = state.indexes.ids.len();
+    require("S3", ids == state.jobs.len() + state.tombstones.len(), || {
+        format!("{ids} ids for {jobs} jobs and {} tombstones", state.tombstones.len())
+    })
+}
+
+fn check_job(state: &State, job: &Job) -> Result<(), Violation> {
+    let id = &job.id;
+    let place = state.indexes.ids.get(id);
+    require("S3", place == Some(&Place::Job(job.number)), || {
+        format!("{id} is not found by its id")
+    })?;
+    require("S16", job.number < state.next_job, || format!("{id} has a number of the future"))?;
+    require("S14", state.queues.contains_key(&job.queue), || {
+        format!("{id} is in a queue that does not exist")
+    })?;
+    require("S11", job.priority <= PRIORITY_MAX, || format!("{id} has a priority above all"))?;
+    require("S10", job.attempts_used <= job.max_attempts, || {
+        format!("{id} used {} of {} attempts", job.attempts_used, job.max_attempts)
+    })?;
+    require("S10", job.attempts_lost <= job.attempts_used, || {
+        format!("{id} lost {} of {} attempts", job.attempts_lost, job.attempts_used)
+    })?;
+    check_attempts(state, job)
+}
+
+/// Tokens grow and are of the past (S5), and only a leased job has an attempt under way (S7, S13).
+fn check_attempts(state: &State, job: &Job) -> Result<(), Violation> {
+    let (id, attempts) = (&job.id, &job.attempts);
+    require("S10", attempts.len() <= ATTEMPTS_KEPT, || format!("{id} has too long a memory"))?;
+    require("S5", attempts.is_sorted_by(|earlier, later| earlier.token < later.token), || {
+        format!("the tokens of {id} do not grow")
+    })?;
+    require("S5", job.last_token().is_none_or(|token| token.0 <= state.rev.0), || {
+        format!("{id} has a token of the future")
+    })?;
+    let under_way = attempts.iter().filter(|attempt| attempt.ended.is_none());
+    let under_way: Vec<_> = under_way.map(|attempt| attempt.token).collect();
+    let leased: Vec<_> = job.lease().iter().map(|lease| lease.token).collect();
+    require(
+        "S7",
+        under_way == leased && (leased.is_empty() || job.last_token() == leased.first().copied()),
+        || format!("{id} is leased under {leased:?}, its attempts under way are {under_way:?}"),
+    )?;
+    let can_run = !matches!(job.phase, Phase::Pending | Phase::Scheduled(_));
+    require("S10", can_run || job.has_attempts_left(), || {
+        format!("{id} waits for an attempt that it does not have")
+    })
+}
+
+fn check_tokens_are_unique(state: &State) -> Result<(), Violation> {
+    let mut seen = BTreeSet::new();
+    for job in state.jobs.values() {
+        for attempt in &job.attempts {
+            let is_new = seen.insert(attempt.token);
+            require("S5", is_new, || format!("{:?} was issued twice", attempt.token))?;
+        }
+    }
+    Ok(())
+}
+
+fn require(
+    promise: &'static str,
+    holds: bool,
+    detail: impl FnOnce() -> String,
+) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation { promise, detail: detail() }) }
+}

@@ -1,0 +1,58 @@
+//! The numbers that bound the queue, and the defaults of a job. They are part of the replicated
+//! state: every replica must hold the same ones.
+
+use serde::{Deserialize, Serialize};
+
+/// The lease of a job that names none, ms.
+pub const LEASE_MS_DEFAULT: u64 = 30_000;
+/// The shortest lease, ms. A shorter one that a claim or heartbeat asks for is raised to it.
+pub const LEASE_MS_MIN: u64 = 100;
+/// The longest lease, ms (12 h). A longer one that a claim or heartbeat asks for is cut to it.
+pub const LEASE_MS_MAX: u64 = 43_200_000;
+/// The attempts of a job that names no number.
+pub const MAX_ATTEMPTS_DEFAULT: u32 = 3;
+/// The greatest number of attempts a job may name.
+pub const MAX_ATTEMPTS_MAX: u32 = 1000;
+/// The priority of a job that names none.
+pub const PRIORITY_DEFAULT: u8 = 50;
+/// The greatest priority.
+pub const PRIORITY_MAX: u8 = 100;
+/// The greatest number of tags of a job.
+pub const TAGS_MAX: usize = 16;
+/// The greatest number of jobs that one claim is granted.
+pub const CLAIM_MAX: u32 = 1000;
+/// How many attempts a job remembers; the oldest is forgotten first.
+pub const ATTEMPTS_KEPT: usize = 32;
+
+/// The bounds of one queue state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Limits {
+    /// How long a finished job stays before a tombstone takes its place, ms.
+    pub retention_ms: u64,
+    /// A tombstone stays as long as this or as `retention_ms`, whichever is longer, ms.
+    pub tombstone_floor_ms: u64,
+    /// How many tombstones there may be. At that number adds are refused and finished jobs wait in
+    /// the state for room: no tombstone goes before its time.
+    pub tombstones_max: u64,
+    /// How many jobs time alone may change in one entry (guarantees §11); the rest waits for the
+    /// next one.
+    pub steps_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            retention_ms: 3_600_000,
+            tombstone_floor_ms: 300_000,
+            tombstones_max: 5_000_000,
+            steps_max: 2_000,
+        }
+    }
+}
+
+impl Limits {
+    /// How long a tombstone stays, ms.
+    pub(super) fn tombstone_ms(&self) -> u64 {
+        self.retention_ms.max(self.tombstone_floor_ms)
+    }
+}

@@ -1,0 +1,1 @@
+//! Claims about the rules, one at a time.
