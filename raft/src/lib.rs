@@ -2,6 +2,7 @@
 //! our own. Nothing in here knows what the machine does, and no openraft type leaves this crate.
 
 pub mod disk;
+pub mod log;
 pub mod machine;
 pub mod net;
 pub mod replica;

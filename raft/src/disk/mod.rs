@@ -1,18 +1,36 @@
 //! The file system as the log and the snapshots see it: few calls, each of which a test can make
 //! lose, tear or fail. All paths are absolute. All calls block; the log calls them from a thread
 //! of its own (or inline, in simulation).
+//!
+//! | disk | what it is for |
+//! |---|---|
+//! | [`OsDisk`] | the machine's file system |
+//! | `StagedDisk` (feature `faults`) | any other disk, with all that is not synced held in memory: `kill -9` of the process is a power cut |
+//! | `MemoryDisk` (feature `faults`) | a `StagedDisk` over plain memory, whose power a test cuts |
+
+#[cfg(feature = "faults")]
+mod memory;
+mod os;
+#[cfg(feature = "faults")]
+mod staged;
 
 use std::{
     fmt, io,
     path::{Path, PathBuf},
 };
 
+#[cfg(feature = "faults")]
+pub use memory::MemoryDisk;
+pub use os::OsDisk;
+#[cfg(feature = "faults")]
+pub use staged::{Loss, StagedDisk};
+
 /// A directory tree whose un-synced changes may be lost at a crash.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Opens a file for reading and writing, creating it when absent. The name of a created file is
     /// durable only after [`Disk::sync_dir`] on its directory.
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
-    /// Creates a directory and its missing parents.
+    /// Creates a directory and its missing parents, durably.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// The files (not directories) in a directory, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
@@ -22,6 +40,15 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable (`fsync` of the directory).
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock file at `path`, creating it, until the [`DirectoryLock`] is dropped or the
+    /// process ends. A disk that no other process can reach has nothing to lock.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process (or another open of this one) holds it.
+    fn lock(&self, path: &Path) -> io::Result<DirectoryLock> {
+        let _ = path;
+        Ok(DirectoryLock(None))
+    }
     /// Whether the log may use a thread of its own for this disk; simulation says no.
     fn is_threaded(&self) -> bool {
         true
@@ -45,4 +72,27 @@ pub trait File: fmt::Debug + Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+}
+
+/// Holds a lock file for as long as it lives. See [`Disk::lock`].
+#[derive(Debug)]
+pub struct DirectoryLock(
+    #[expect(dead_code, reason = "held for its drop, which unlocks")] Option<std::fs::File>,
+);
+
+/// Reads exactly `buffer.len()` bytes at `offset`.
+///
+/// # Errors
+/// `UnexpectedEof` when the file ends before that, and whatever the disk answered.
+pub(crate) fn read_exact_at(file: &dyn File, mut buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut position = offset;
+    while !buffer.is_empty() {
+        let count = file.read_at(buffer, position)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer = &mut buffer[count..];
+        position += count as u64;
+    }
+    Ok(())
 }
