@@ -1,13 +1,48 @@
 //! What HTTP (and anyone else in the process) holds of a node.
 
-use std::time::Duration;
+use std::{future, sync::Arc, time::Duration};
 
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+use ulid::Ulid;
+
+use super::{
+    claims::{self, Claimant},
+    gather::Work,
+    open::{Node, Phase},
+    routing::Route,
+    tries::{Pace, Tries},
+};
 use crate::queue::{Claim, Command, JobId, Outcome, Rev, State};
+
+/// How long a stopping node tries to find a successor.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a stopping node finishes what is under way.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A cheap handle on a running node; clones share it. Every call works on any node: a follower
 /// forwards to the leader, and without a leader the call is held, up to its `hold`.
 #[derive(Debug, Clone)]
-pub struct Handle {}
+pub struct Handle {
+    life: Arc<Life>,
+}
+
+/// Ends the node with its last handle.
+#[derive(Debug)]
+struct Life {
+    node: Arc<Node>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if *self.node.phase.borrow() != Phase::Stopped {
+            let node = Arc::clone(&self.node);
+            self.node.runtime.spawn(async move { node.shut().await });
+        }
+    }
+}
 
 /// Why a call was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +87,7 @@ pub enum Reason {
 /// How fresh a read must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Consistency {
-    /// Sees every write acknowledged before it (ReadIndex).
+    /// Sees every write acknowledged before it (`ReadIndex`).
     #[default]
     Linearizable,
     /// Whatever this replica has applied.
@@ -69,6 +104,19 @@ pub struct View<T> {
 }
 
 impl Handle {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        Self { life: Arc::new(Life { node }) }
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        &self.life.node
+    }
+
+    fn must_run(&self) -> Result<(), Unavailable> {
+        let is_running = self.node().is_running();
+        is_running.then_some(()).ok_or(Unavailable::NotApplied(Reason::ShuttingDown))
+    }
+
     /// Carries out commands, each on its own but in one entry where they fit; outcomes in their order.
     /// Safe to repeat inside: each command has its identity.
     pub async fn submit(
@@ -76,8 +124,22 @@ impl Handle {
         commands: Vec<Command>,
         hold: Duration,
     ) -> Result<Vec<Outcome>, Unavailable> {
-        let _ = (commands, hold);
-        std::future::pending().await
+        self.must_run()?;
+        let deadline = Instant::now() + hold;
+        let admission = &self.node().admission;
+        let pieces = Work::cut(&commands).into_iter().map(|piece| piece.admit(admission));
+        let pieces: Vec<Work> =
+            pieces.collect::<Result<_, _>>().map_err(Unavailable::NotApplied)?;
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for piece in pieces {
+            match self.node().carry_out(piece, deadline).await {
+                Ok(more) => outcomes.extend(more),
+                Err(reason) if outcomes.is_empty() => return Err(reason),
+                // An earlier piece was applied: nothing is certain of the whole.
+                Err(_) => return Err(Unavailable::OutcomeUnknown),
+            }
+        }
+        Ok(outcomes)
     }
 
     /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Dropping the future gives the
@@ -88,8 +150,22 @@ impl Handle {
         wait: Duration,
         hold: Duration,
     ) -> Result<Outcome, Unavailable> {
-        let _ = (claim, wait, hold);
-        std::future::pending().await
+        self.must_run()?;
+        let _permit = self.node().admission.admit_claim().map_err(Unavailable::NotApplied)?;
+        let wait_until = Instant::now() + wait;
+        let (reply, answer) = oneshot::channel();
+        let claimant = Claimant {
+            work: Work::one(&Command::Claim(claim.clone())),
+            claim: Arc::new(claim),
+            wait_until,
+            hold,
+            deadline: wait_until + hold,
+            reply,
+        };
+        let node = self.node();
+        node.spawn(claims::run(Arc::clone(node), claimant));
+        // The task always answers, unless its runtime ended under it.
+        Ok(answer.await.map_err(|_| Unavailable::OutcomeUnknown)??.take())
     }
 
     /// Looks at the state. `view` runs under its lock: keep it short.
@@ -99,29 +175,105 @@ impl Handle {
         hold: Duration,
         view: impl FnOnce(&State) -> T + Send,
     ) -> Result<View<T>, Unavailable> {
-        let _ = (consistency, hold, view);
-        std::future::pending().await
+        self.must_run()?;
+        let node = self.node();
+        if consistency == Consistency::Linearizable {
+            let _permit = node.admission.admit_read().map_err(Unavailable::NotApplied)?;
+            let deadline = Instant::now() + hold;
+            let mut pace = Pace::default();
+            while !node.reach_barrier(deadline).await {
+                let route = node.route_by(deadline).await;
+                if Instant::now() >= deadline || route.is_none() {
+                    return Err(node.give_up(Tries::default()));
+                }
+                pace.pause(node, &route.unwrap_or(Route::Nowhere)).await;
+            }
+        }
+        Ok(node.look(|machine| View { value: view(machine.state()), rev: machine.state().rev() }))
     }
 
     /// Waits until a job is in a terminal state or gone, or `wait` has passed, whichever is first; then
     /// the caller reads. Costs one place among the waiters.
     pub async fn ended(&self, job: &JobId, wait: Duration) -> Result<(), Unavailable> {
-        let _ = (job, wait);
-        std::future::pending().await
+        self.must_run()?;
+        let node = self.node();
+        let wait_until = Instant::now() + wait;
+        let watch =
+            node.bells.ended().watch(job, node.limits.ended).map_err(Unavailable::NotApplied)?;
+        while !node.look(|machine| machine.has_ended(job)) {
+            tokio::select! {
+                biased;
+                () = node.stopping() => return self.must_run(),
+                () = watch.rung() => {}
+                () = sleep_until(wait_until) => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     /// A fresh unique id (ULID), for jobs and requests whose caller gave none.
     pub fn fresh_id(&self) -> String {
-        String::new()
+        Ulid::from_parts(self.node().clock.wall_ms(), self.node().random()).to_string()
     }
 
     /// This node's standing.
     pub fn status(&self) -> Status {
-        Status::default()
+        self.node().status()
+    }
+
+    /// Waits until this node cannot go on (its disk failed, or it met an entry that it does not know) and
+    /// says why. Never returns while it runs, nor after [`Handle::stop`]. The process must exit then.
+    pub async fn failed(&self) -> String {
+        let mut status = self.node().replica.status();
+        let failure = match status.wait_for(|status| status.failure.is_some()).await {
+            Ok(status) => status.failure.clone(),
+            Err(_) => None,
+        };
+        match failure {
+            Some(failure) => failure,
+            None if *self.node().phase.borrow() == Phase::Running => {
+                "the replica has ended".to_owned()
+            }
+            None => future::pending().await,
+        }
+    }
+
+    /// Hands leadership to another voter. `false` when this node does not lead, or nobody took over
+    /// within `patience`; then this node may still lead.
+    pub async fn hand_over(&self, patience: Duration) -> bool {
+        self.node().resign(patience).await
+    }
+
+    /// Writes a snapshot of this replica now. Returns the last log index in it.
+    pub async fn snapshot(&self) -> Result<u64, Unavailable> {
+        let written = self.node().replica.snapshot().await;
+        written.map_err(|_| Unavailable::NotApplied(Reason::NotReady))
     }
 
     /// Gives up leadership, answers what it has, and stops. Later calls answer `ShuttingDown`.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        let node = self.node();
+        let is_first = node.phase.send_if_modified(|phase| {
+            let is_first = *phase == Phase::Running;
+            if is_first {
+                *phase = Phase::Stopping;
+            }
+            is_first
+        });
+        if !is_first {
+            let mut phase = node.phase.subscribe();
+            let _ = phase.wait_for(|phase| *phase == Phase::Stopped).await;
+            return;
+        }
+        let drained_by = Instant::now() + DRAIN_PATIENCE;
+        if node.replica.status().borrow().voters.len() > 1 {
+            let _ = timeout(HAND_OVER_PATIENCE * 2, node.resign(HAND_OVER_PATIENCE)).await;
+        }
+        if timeout_at(drained_by, node.admission.drained()).await.is_err() {
+            tracing::warn!("stopping with requests unanswered");
+        }
+        node.shut().await;
+    }
 }
 
 /// A node's standing, for `/status`, `/ready` and `/election/status`.
@@ -163,6 +315,11 @@ pub struct LeaderChange {
     pub at_ms: u64,
     /// How long this node knew of no leader, ms.
     pub gap_ms: u64,
-    /// Why, as far as this node can tell: `start|crash|hang|partition|transfer`.
+    /// Why, as far as this node can tell: `start` (the first leader it knew), `transfer` (the leader
+    /// before said that it would go), `crash` (nothing listens any more where it was), or `unknown`
+    /// (it fell silent: hung or cut off, which look alike from one node).
     pub cause: &'static str,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,43 @@
-//! The one room that knows the queue, Raft and SWIM, and the only one that reads the machine's
-//! clock and randomness.
+//! The one room that knows the queue and Raft, and the only one that reads the machine's clock and
+//! randomness. (SWIM joins them here and nowhere else.)
+//!
+//! ```text
+//!              Handle  submit · claim · read · ended · status · stop
+//!                │
+//!   admission ───┤  bounded; refused before proposing
+//!                ▼
+//!   routing ── who leads? ── here ──▶ proposer ── one entry ──▶ raft ──▶ machine ──▶ queue::State
+//!                │                       ▲                                  │
+//!                └──── elsewhere ──▶ forward ─ call ─▶ desk (at the leader)  │ changes
+//!                                                                           ▼
+//!   expiry (ticks) · reads (ReadIndex) · claims (long polls)  ◀── waiters, ended
+//! ```
+//!
+//! A request is a loop in [`Handle`]: find the leader, try there, and on a setback try again until the
+//! request's deadline. It remembers one thing of its past: whether it may have been proposed.
 
+mod admission;
+mod calls;
+mod claims;
 mod clock;
+mod codec;
+mod desk;
+mod ended;
+mod expiry;
+mod forward;
+mod gather;
 mod handle;
+mod machine;
+mod open;
+mod proposer;
+mod reads;
+mod routing;
+mod snapshot;
+mod standing;
+mod tries;
+mod waiters;
 
+pub use admission::Limits;
 pub use clock::*;
 pub use handle::*;
+pub use open::*;

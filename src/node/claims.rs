@@ -1,0 +1,341 @@
+//! Claims and long polls. They wait at the leader; a follower sends a claim there with what is left of
+//! its wait, and again to the next leader.
+//!
+//! A claim's caller may go away at any moment. The claim therefore runs as a task of its own, which
+//! notices, gives up its place, and gives back what it was granted too late.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    Unavailable,
+    calls::{Claiming, Request},
+    clock::whole_ms,
+    gather::{Setback, Work},
+    open::Node,
+    routing::Route,
+    tries::{Pace, Tries},
+    waiters::Place,
+};
+use crate::queue::{Answer, Claim, Claimed, Command, Grant, Holding, Outcome, Release};
+
+/// How long the giving back of a grant nobody took is tried.
+const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(10);
+/// The payload bytes of one answer; a single job may have more. What is granted beyond them is given back.
+const ANSWER_BYTES: usize = 8 << 20;
+/// How long telling the leader to forget a claim may take.
+const FORGET_PATIENCE: Duration = Duration::from_secs(1);
+
+/// One claim on its way; `E` is how its caller hears that it came to nothing.
+pub(super) struct Claimant<E> {
+    /// The claim.
+    pub(super) claim: Arc<Claim>,
+    /// The claim as it stands in an entry.
+    pub(super) work: Work,
+    /// Until when it waits for a job.
+    pub(super) wait_until: Instant,
+    /// How long it is held without a leader.
+    pub(super) hold: Duration,
+    /// Not proposed from then on.
+    pub(super) deadline: Instant,
+    /// Where its caller waits.
+    pub(super) reply: oneshot::Sender<Result<Delivery, E>>,
+}
+
+impl<E> Claimant<E> {
+    /// Whether its caller has gone.
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// Whether it still waits for a job.
+    fn has_wait_left(&self) -> bool {
+        !self.is_abandoned() && Instant::now() < self.wait_until
+    }
+}
+
+/// An outcome on its way to its caller. What was granted is given back unless somebody takes it.
+pub(super) struct Delivery {
+    outcome: Option<Outcome>,
+    may_repeat: bool,
+    node: Arc<Node>,
+}
+
+impl Delivery {
+    /// Takes the outcome: from here on it is the caller's.
+    pub(super) fn take(mut self) -> Outcome {
+        self.outcome.take().expect("an outcome is taken once, by value")
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(Answer::Claimed(jobs)) = self.outcome.take().and_then(|it| it.result.ok()) {
+            self.node.give_back(granted(&jobs).filter(|it| self.may_repeat || is_fresh(it)));
+        }
+    }
+}
+
+/// Whether this answer made the grant, rather than repeat one that its worker may well run by now.
+fn is_fresh(grant: &Grant) -> bool {
+    grant.lease_expires_in_ms >= grant.lease_ms
+}
+
+fn granted(jobs: &[Claimed]) -> impl Iterator<Item = &Grant> {
+    jobs.iter().filter_map(|job| match job {
+        Claimed::Granted(grant) => Some(grant),
+        Claimed::Lost { .. } => None,
+    })
+}
+
+/// What one look at the queue came to.
+enum Look {
+    /// There is nothing for this claim.
+    Nothing,
+    /// There was something, and others were faster.
+    Beaten,
+    /// This is the claim's answer.
+    Answer(Outcome),
+}
+
+/// Carries a claim to its end, at whoever leads, whether or not its caller stays.
+pub(super) async fn run(node: Arc<Node>, mut claimant: Claimant<Unavailable>) {
+    let mut tries = Tries::default();
+    let result = node.claim_somewhere(&mut claimant, &mut tries).await;
+    deliver(node, claimant, result, tries.may_be_proposed());
+}
+
+/// Carries a claim to its end at this node, for another that takes it for the leader.
+pub(super) async fn run_here(node: Arc<Node>, mut claimant: Claimant<Setback>) {
+    let route = node.standing.borrow().route();
+    let result = match route {
+        Route::Here { .. } => node.claim_here(&route, &mut claimant).await,
+        Route::Nowhere | Route::There(_) => Err(Setback::NotProposed),
+    };
+    // The node that asked knows whether it asked before, and gives back what it does not want.
+    deliver(node, claimant, result, false);
+}
+
+fn deliver<E>(
+    node: Arc<Node>,
+    claimant: Claimant<E>,
+    result: Result<Outcome, E>,
+    may_repeat: bool,
+) {
+    let delivery = result.map(|outcome| Delivery { outcome: Some(outcome), may_repeat, node });
+    // What cannot be sent is dropped here, and so given back.
+    let _ = claimant.reply.send(delivery);
+}
+
+impl Node {
+    /// Claims at whoever leads, again and again, until there is an outcome or the time is up.
+    async fn claim_somewhere(
+        self: &Arc<Self>,
+        claimant: &mut Claimant<Unavailable>,
+        tries: &mut Tries,
+    ) -> Result<Outcome, Unavailable> {
+        let mut pace = Pace::default();
+        loop {
+            // `hold` bounds each stretch without a leader; the wait for a job is apart from it.
+            let held_until = (Instant::now() + claimant.hold).min(claimant.deadline);
+            let Some(route) = self.route_by(held_until).await else {
+                return Err(self.give_up(*tries));
+            };
+            let attempt = match &route {
+                Route::Nowhere => Err(Setback::NotProposed),
+                Route::Here { .. } => self.claim_here(&route, claimant).await,
+                Route::There(_) => self.claim_there(&route, claimant).await,
+            };
+            match attempt {
+                Ok(outcome) => return Ok(outcome),
+                Err(setback) => tries.note(setback)?,
+            }
+            // An abandoned claim is repeated only to learn what there is to give back.
+            let is_over = claimant.is_abandoned() || !self.is_running();
+            let is_pointless = is_over && !tries.may_be_proposed();
+            if is_pointless || Instant::now() >= claimant.deadline {
+                return Err(self.give_up(*tries));
+            }
+            pace.pause(self, &route).await;
+        }
+    }
+
+    /// Claims at this node, the leader, and parks the claim while there is nothing for it.
+    async fn claim_here<E>(
+        self: &Arc<Self>,
+        route: &Route,
+        claimant: &mut Claimant<E>,
+    ) -> Result<Outcome, Setback> {
+        if let Look::Answer(outcome) = self.look_for(claimant, None).await? {
+            return Ok(outcome);
+        }
+        if !claimant.has_wait_left() {
+            return self.answer_nothing(claimant).await;
+        }
+        let place = self.bells.waiters().join(&claimant.claim)?;
+        while claimant.has_wait_left() {
+            place.park();
+            match self.look_for(claimant, Some(&place)).await? {
+                Look::Answer(outcome) => {
+                    leave(place, &outcome);
+                    return Ok(outcome);
+                }
+                Look::Beaten => {}
+                Look::Nothing => self.wait_for_bell(&place, route, claimant).await?,
+            }
+        }
+        drop(place);
+        self.answer_nothing(claimant).await
+    }
+
+    /// Proposes the claim if there is something for it. Meanwhile it is out of the line, so that jobs
+    /// that come now ring others.
+    async fn look_for<E>(
+        self: &Arc<Self>,
+        claimant: &Claimant<E>,
+        place: Option<&Place>,
+    ) -> Result<Look, Setback> {
+        if !self.look(|machine| machine.state().would_grant(&claimant.claim)) {
+            return Ok(Look::Nothing);
+        }
+        if let Some(place) = place {
+            place.step_out();
+        }
+        let outcome = self.propose_claim(claimant).await?;
+        let is_empty = matches!(&outcome.result, Ok(Answer::Claimed(jobs)) if jobs.is_empty());
+        Ok(if is_empty { Look::Beaten } else { Look::Answer(outcome) })
+    }
+
+    /// Waits until a parked claim should look again or has no wait left.
+    async fn wait_for_bell<E>(
+        &self,
+        place: &Place,
+        route: &Route,
+        claimant: &mut Claimant<E>,
+    ) -> Result<(), Setback> {
+        tokio::select! {
+            biased;
+            () = self.rerouted(route) => Err(Setback::NotProposed),
+            () = self.stopping() => Err(Setback::NotProposed),
+            () = claimant.reply.closed() => Ok(()),
+            () = place.rung() => Ok(()),
+            () = sleep_until(claimant.wait_until) => Ok(()),
+        }
+    }
+
+    /// The empty answer, from a linearizable read: it never enters the log.
+    async fn answer_nothing<E>(
+        self: &Arc<Self>,
+        claimant: &Claimant<E>,
+    ) -> Result<Outcome, Setback> {
+        let barrier = timeout_at(claimant.deadline, self.reach_barrier_here()).await;
+        if barrier != Ok(true) {
+            return Err(Setback::NotProposed);
+        }
+        let (would_grant, rev) = self
+            .look(|machine| (machine.state().would_grant(&claimant.claim), machine.state().rev()));
+        if would_grant && !claimant.is_abandoned() {
+            return self.propose_claim(claimant).await;
+        }
+        Ok(Outcome { rev, result: Ok(Answer::Claimed(Vec::new())) })
+    }
+
+    async fn propose_claim<E>(
+        self: &Arc<Self>,
+        claimant: &Claimant<E>,
+    ) -> Result<Outcome, Setback> {
+        let outcomes = self.proposer.submit(claimant.work.clone(), claimant.deadline).await?;
+        let mut outcome =
+            outcomes.into_iter().next().expect("an entry answers each of its commands");
+        if let Ok(Answer::Claimed(jobs)) = &mut outcome.result {
+            let excess = split_excess(jobs);
+            self.give_back(granted(&excess));
+        }
+        Ok(outcome)
+    }
+
+    /// Claims at the leader. When the caller goes away, so does its place there.
+    async fn claim_there(
+        self: &Arc<Self>,
+        route: &Route,
+        claimant: &mut Claimant<Unavailable>,
+    ) -> Result<Outcome, Setback> {
+        let now = Instant::now();
+        let wait_until = if claimant.is_abandoned() { now } else { claimant.wait_until };
+        let ticket = self.next_ticket();
+        let claiming = Claiming {
+            claim: Claim::clone(&claimant.claim),
+            wait_ms: whole_ms(wait_until.saturating_duration_since(now)),
+            remaining_ms: whole_ms(claimant.deadline.saturating_duration_since(now)),
+            ticket,
+        };
+        let mut asked = pin!(self.ask_to_claim(route, claiming));
+        if !claimant.is_abandoned() {
+            tokio::select! {
+                biased;
+                outcome = &mut asked => return outcome,
+                () = claimant.reply.closed() => {}
+                () = self.stopping() => {}
+            }
+            self.forget(route, ticket);
+        }
+        asked.await
+    }
+
+    /// Tells the leader that the caller of a claim is gone.
+    fn forget(self: &Arc<Self>, route: &Route, ticket: u64) {
+        let (node, route) = (Arc::clone(self), route.clone());
+        self.spawn(async move {
+            // When this is lost, the claim waits there until its wait is over; what it is granted comes
+            // back here and is given back.
+            let _ = node.ask(&route, &Request::Forget { ticket }, FORGET_PATIENCE).await;
+        });
+    }
+
+    /// Releases grants that nobody holds; their attempts do not count.
+    fn give_back<'a>(self: &Arc<Self>, grants: impl Iterator<Item = &'a Grant>) {
+        let releases: Vec<Command> = grants
+            .map(|grant| Holding { job: grant.job.clone(), token: grant.token })
+            .map(|holding| Command::Release(Release { holding, delay_ms: 0 }))
+            .collect();
+        if releases.is_empty() {
+            return;
+        }
+        let node = Arc::clone(self);
+        self.spawn(async move {
+            let deadline = Instant::now() + GIVE_BACK_PATIENCE;
+            for work in Work::cut(&releases) {
+                if let Err(reason) = node.carry_out(work, deadline).await {
+                    tracing::warn!(%reason, "grants that nobody took stay leased until they expire");
+                }
+            }
+        });
+    }
+}
+
+/// Leaves the line with what was granted.
+fn leave(place: Place, outcome: &Outcome) {
+    if let Ok(Answer::Claimed(jobs)) = &outcome.result {
+        place.leave_with(granted(jobs).map(|grant| (&grant.queue, &grant.work_type)));
+    }
+}
+
+/// Cuts off what does not fit in one answer.
+fn split_excess(jobs: &mut Vec<Claimed>) -> Vec<Claimed> {
+    let mut bytes = 0;
+    let fitting = jobs
+        .iter()
+        .take_while(|job| {
+            let is_first = bytes == 0;
+            if let Claimed::Granted(grant) = job {
+                bytes += grant.payload.bytes.len();
+            }
+            is_first || bytes <= ANSWER_BYTES
+        })
+        .count();
+    jobs.split_off(fitting)
+}

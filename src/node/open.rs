@@ -1,0 +1,271 @@
+//! Opening a node: which part stands on which, and on what they all stand.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use raft::Replica;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
+
+use super::{
+    Clock, Handle, Limits,
+    admission::Admission,
+    clock::ClusterClock,
+    desk::{Desk, Visitors},
+    expiry, forward,
+    gather::Pump,
+    machine::{Bells, Machine},
+    proposer,
+    reads::{self, Reads},
+    routing::{self, Standing},
+    standing::Leaders,
+};
+
+/// The threads of Raft's own runtime: one for the replica, one for what it must not wait for.
+const RAFT_THREADS: usize = 2;
+
+/// What a node is told when it opens.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The replica's options.
+    pub raft: raft::Options,
+    /// How much may wait here.
+    pub limits: Limits,
+}
+
+/// What a node stands on: simulation brings its own.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Disk, network, and the seed of every random choice.
+    pub raft: raft::Environment,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where Raft runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RaftRuntime {
+    /// On threads of its own, so that no load on the rest can starve its heartbeats.
+    Own,
+    /// On the caller's runtime: for simulation, where there is only one.
+    Current,
+}
+
+/// Why a node did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The replica did not open.
+    #[error(transparent)]
+    Raft(#[from] raft::OpenError),
+    /// The operating system gave no threads. Nothing was written.
+    #[error("cannot start Raft's threads: {0}")]
+    Threads(io::Error),
+}
+
+/// Whether a node takes requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It does.
+    Running,
+    /// It finishes what it has.
+    Stopping,
+    /// Nothing runs any more.
+    Stopped,
+}
+
+/// A running node: what its [`Handle`]s share.
+pub struct Node {
+    pub(super) replica: Replica<Machine>,
+    pub(super) bells: Arc<Bells>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) cluster_clock: ClusterClock,
+    pub(super) limits: Limits,
+    pub(super) admission: Arc<Admission>,
+    pub(super) proposer: Pump,
+    pub(super) forwarder: Pump,
+    pub(super) reads: Reads,
+    pub(super) visitors: Arc<Visitors>,
+    pub(super) standing: watch::Sender<Standing>,
+    pub(super) leaders: Mutex<Leaders>,
+    pub(super) has_caught_up: watch::Sender<bool>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) started_ms: u64,
+    /// The runtime of everything but Raft.
+    pub(super) runtime: tokio::runtime::Handle,
+    raft_threads: RaftThreads,
+    rng: Mutex<StdRng>,
+    tickets: AtomicU64,
+}
+
+impl Node {
+    /// Opens the data directory and starts to take part; requests are held until there is a leader.
+    /// Everything but Raft runs on the caller's runtime.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing runs then.
+    pub async fn open(
+        options: NodeOptions,
+        environment: Environment,
+        raft_runtime: RaftRuntime,
+    ) -> Result<Handle, OpenError> {
+        let Environment { raft: stands_on, clock } = environment;
+        let mut rng = StdRng::seed_from_u64(stands_on.seed);
+        let bells = Arc::new(Bells::default());
+        let desk = Arc::new(Desk::default());
+        let raft_threads = RaftThreads::start(raft_runtime)?;
+        let machine = Machine::new(Arc::clone(&bells));
+        let calls = Arc::clone(&desk);
+        let opening = Replica::open(options.raft, stands_on, machine, calls);
+        let replica = raft_threads.run(opening).await?;
+        let node = Arc::new(Self {
+            replica,
+            bells,
+            cluster_clock: ClusterClock::new(Arc::clone(&clock)),
+            limits: options.limits,
+            admission: Admission::new(options.limits),
+            proposer: Pump::default(),
+            forwarder: Pump::default(),
+            reads: Reads::default(),
+            visitors: Arc::default(),
+            standing: watch::Sender::default(),
+            leaders: Mutex::default(),
+            has_caught_up: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Running),
+            started_ms: clock.monotonic_ms(),
+            clock,
+            runtime: tokio::runtime::Handle::current(),
+            raft_threads,
+            // A restarted node must not name its claims as its former self did.
+            tickets: AtomicU64::new(rng.next_u64()),
+            rng: Mutex::new(rng),
+        });
+        desk.open(&node);
+        node.start_tasks();
+        Ok(Handle::new(node))
+    }
+
+    fn start_tasks(self: &Arc<Self>) {
+        self.spawn(routing::follow(Arc::clone(self)));
+        self.spawn_until_stopped(proposer::run(Arc::clone(self)));
+        self.spawn_until_stopped(forward::run(Arc::clone(self)));
+        self.spawn_until_stopped(reads::run(Arc::clone(self)));
+        self.spawn_until_stopped(expiry::run(Arc::clone(self)));
+    }
+
+    /// Runs a task beside the caller.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
+    fn spawn_until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut phase = self.phase.subscribe();
+        self.spawn(async move {
+            tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Whether new requests are taken.
+    pub(super) fn is_running(&self) -> bool {
+        *self.phase.borrow() == Phase::Running
+    }
+
+    /// Returns when no new requests are taken any more.
+    pub(super) async fn stopping(&self) {
+        let mut phase = self.phase.subscribe();
+        let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+    }
+
+    /// Looks at this replica's machine.
+    pub(super) fn look<T>(&self, view: impl FnOnce(&Machine) -> T) -> T {
+        self.replica.look(view)
+    }
+
+    /// A number that this process has not used for a claim.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The random part of a fresh id.
+    pub(super) fn random(&self) -> u128 {
+        let mut rng = self.rng.lock().expect("nothing panics while the rng is locked");
+        u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())
+    }
+
+    /// Ends everything at once.
+    pub(super) async fn shut(&self) {
+        self.phase.send_replace(Phase::Stopped);
+        self.proposer.close();
+        self.forwarder.close();
+        self.replica.stop().await;
+        self.raft_threads.end();
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("standing", &*self.standing.borrow()).finish_non_exhaustive()
+    }
+}
+
+/// Raft's own runtime, if it has one. Ends without blocking, wherever it is dropped.
+#[derive(Debug)]
+struct RaftThreads(Mutex<Option<Runtime>>);
+
+impl RaftThreads {
+    fn start(choice: RaftRuntime) -> Result<Self, OpenError> {
+        let runtime = match choice {
+            RaftRuntime::Current => None,
+            RaftRuntime::Own => {
+                let mut builder = Builder::new_multi_thread();
+                builder.worker_threads(RAFT_THREADS).thread_name("raft").enable_all();
+                Some(builder.build().map_err(OpenError::Threads)?)
+            }
+        };
+        Ok(Self(Mutex::new(runtime)))
+    }
+
+    async fn run<F>(&self, task: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let spawned = self.lock().as_ref().map(Runtime::handle).cloned();
+        match spawned {
+            None => task.await,
+            Some(runtime) => match runtime.spawn(task).await {
+                Ok(output) => output,
+                Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            },
+        }
+    }
+
+    fn end(&self) {
+        if let Some(runtime) = self.lock().take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Runtime>> {
+        self.0.lock().expect("nothing panics while the runtime is locked")
+    }
+}
+
+impl Drop for RaftThreads {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,127 @@
+//! A request's memory of its attempts, and its patience between them.
+
+use std::time::Duration;
+
+use raft::Role;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Reason, Unavailable,
+    gather::{Setback, Work},
+    open::{Node, Phase},
+    routing::Route,
+};
+use crate::queue::Outcome;
+
+/// What is certain about a request that has no outcome yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tries {
+    may_be_proposed: bool,
+}
+
+impl Tries {
+    /// Whether some attempt may have been proposed: then no later certainty counts.
+    pub(super) fn may_be_proposed(self) -> bool {
+        self.may_be_proposed
+    }
+
+    /// Notes an attempt. An error ends the request: it was refused, and certainly never proposed.
+    pub(super) fn note(&mut self, setback: Setback) -> Result<(), Unavailable> {
+        match setback {
+            Setback::Unknown => self.may_be_proposed = true,
+            Setback::Overloaded { retry_after_ms } if !self.may_be_proposed => {
+                return Err(Unavailable::NotApplied(Reason::Overloaded { retry_after_ms }));
+            }
+            Setback::TooManyWaiters { retry_after_ms } if !self.may_be_proposed => {
+                return Err(Unavailable::NotApplied(Reason::TooManyWaiters { retry_after_ms }));
+            }
+            Setback::NotProposed | Setback::Overloaded { .. } | Setback::TooManyWaiters { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Has work carried out by whoever leads, again and again, until there are outcomes or the deadline
+    /// has passed. Each command has an identity, so that repeating it is safe.
+    pub(super) async fn carry_out(
+        &self,
+        work: Work,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, Unavailable> {
+        let mut tries = Tries::default();
+        let mut pace = Pace::default();
+        while let Some(route) = self.route_by(deadline).await {
+            let attempt = match &route {
+                Route::Nowhere => Err(Setback::NotProposed),
+                Route::Here { .. } => self.proposer.submit(work.clone(), deadline).await,
+                Route::There(_) => self.forwarder.submit(work.clone(), deadline).await,
+            };
+            match attempt {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(setback) => tries.note(setback)?,
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            pace.pause(self, &route).await;
+        }
+        Err(self.give_up(tries))
+    }
+
+    /// What a request is told whose time is up.
+    pub(super) fn give_up(&self, tries: Tries) -> Unavailable {
+        if tries.may_be_proposed {
+            Unavailable::OutcomeUnknown
+        } else if *self.phase.borrow() != Phase::Running {
+            Unavailable::NotApplied(Reason::ShuttingDown)
+        } else if self.standing.borrow().role == Role::Fresh {
+            Unavailable::NotApplied(Reason::NotReady)
+        } else {
+            Unavailable::NotApplied(Reason::NoLeader)
+        }
+    }
+}
+
+/// The pause after a setback: until the leader changes, and no longer than a little.
+#[derive(Debug)]
+pub(super) struct Pace {
+    next: Duration,
+}
+
+impl Pace {
+    const FIRST: Duration = Duration::from_millis(2);
+    const LONGEST: Duration = Duration::from_millis(50);
+
+    /// Pauses; the next pause is twice as long.
+    pub(super) async fn pause(&mut self, node: &Node, route: &Route) {
+        let _ = timeout(self.next, node.rerouted(route)).await;
+        self.next = (self.next * 2).min(Self::LONGEST);
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { next: Self::FIRST }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_a_request_may_have_been_proposed_no_refusal_makes_it_certain() {
+        let refusal = Setback::Overloaded { retry_after_ms: 5 };
+        let mut tries = Tries::default();
+        tries.note(Setback::NotProposed).unwrap();
+        assert_eq!(
+            tries.note(refusal),
+            Err(Unavailable::NotApplied(Reason::Overloaded { retry_after_ms: 5 }))
+        );
+        tries.note(Setback::Unknown).unwrap();
+        tries.note(refusal).unwrap();
+        tries.note(Setback::NotProposed).unwrap();
+        assert!(tries.may_be_proposed());
+    }
+}
