@@ -267,3 +267,85 @@ fn header_checksum(version: [u8; 4], length: [u8; 4], body: &[u8]) -> u32 {
 fn length_u32(length: usize) -> u32 {
     u32::try_from(length).expect("bodies are limited to RECORD_BYTES_MAX where they come in")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = Place { segment: 3, offset: 0x1234 };
+
+    fn entry() -> Record {
+        Record::Append(StoredEntry { index: 0x0102, bytes: Bytes::from_static(b"entry") })
+    }
+
+    /// What is on disks: these bytes never change for version 1.
+    #[test]
+    fn each_record_is_these_bytes() {
+        let purge = Record::Purge { upto: 9, bytes: Bytes::from_static(b"id") };
+        let golden: [(Record, &[u8]); 5] = [
+            (
+                Record::Vote(Bytes::from_static(b"vote")),
+                b"\x0d\0\0\0\xde\x1e\xf4\xaf\x01\0\0\0\0\0\0\0\0vote",
+            ),
+            (
+                Record::Committed(Bytes::from_static(b"id")),
+                b"\x0b\0\0\0f\xbd\xfaU\x02\0\0\0\0\0\0\0\0id",
+            ),
+            (entry(), b"\x0e\0\0\0\x92\xc3q\xf0\x03\x02\x01\0\0\0\0\0\0entry"),
+            (Record::TruncateFrom(7), b"\x09\0\0\0\x07\x04C\xe8\x04\x07\0\0\0\0\0\0\0"),
+            (purge, b"\x0b\0\0\0/\x83\xd4\x80\x05\x09\0\0\0\0\0\0\0id"),
+        ];
+        for (record, bytes) in golden {
+            let mut encoded = Vec::new();
+            encode(&record, PLACE, &mut encoded);
+            assert_eq!(encoded, bytes);
+            assert_eq!(encoded.len(), encoded_len(&record));
+            assert_eq!(decode(bytes, PLACE).unwrap().to_record(), Some(record));
+        }
+        let mut mark = Vec::new();
+        encode_mark(0x1000, PLACE, &mut mark);
+        assert_eq!(mark, b"\x09\0\0\0V\xb9\xae\xab\x06\0\x10\0\0\0\0\0\0");
+        assert!(looks_like_mark(&mark));
+    }
+
+    #[test]
+    fn the_header_is_these_bytes() {
+        let extent = Extent { first: 5, next: 8, purged: Some(4) };
+        let state = State {
+            extent,
+            vote: Some(Bytes::from_static(b"vote")),
+            committed: None,
+            purged: Some(Bytes::from_static(b"id")),
+        };
+        let header = Header { segment: 3, previous_end: 0x1234, base: 0x5678, state };
+        let golden: [&[u8]; 6] = [
+            b"RAFT-LOG\x01\0\0\0>\0\0\0\x126f\x14",
+            b"\x03\0\0\x004\x12\0\0\0\0\0\0xV\0\0\0\0\0\0",
+            b"\x05\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0",
+            b"\x04\0\0\0vote",
+            b"\xff\xff\xff\xff",
+            b"\x02\0\0\0id",
+        ];
+        let encoded = header.encode();
+        assert_eq!(encoded, golden.concat());
+        assert_eq!(Header::decode(&encoded), Some((header, encoded.len())));
+    }
+
+    #[test]
+    fn a_good_record_in_another_place_is_a_bad_record() {
+        let mut encoded = Vec::new();
+        encode(&entry(), PLACE, &mut encoded);
+        assert!(decode(&encoded, PLACE).is_some());
+        assert_eq!(decode(&encoded, Place { offset: 0x1235, ..PLACE }), None);
+        assert_eq!(decode(&encoded, Place { segment: 4, ..PLACE }), None);
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_a_bad_record() {
+        let mut bytes = vec![0xff; 64];
+        assert_eq!(decode(&bytes, PLACE), None);
+        bytes[..4].fill(0);
+        assert_eq!(decode(&bytes, PLACE), None);
+        assert_eq!(decode(&[], PLACE), None);
+    }
+}

@@ -39,8 +39,9 @@
 mod extent;
 mod format;
 mod handle;
-mod memory;
+mod placed;
 mod recovery;
+mod shared;
 mod writer;
 
 pub use handle::{

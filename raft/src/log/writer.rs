@@ -9,8 +9,9 @@ use std::{
 use super::{
     format::{self, Header, Place, State},
     handle::{LogOptions, Record},
-    memory::{Durable, Location, Move, Queued, Segment, Shared},
+    placed::{Location, Move, Segment},
     recovery::{Opened, create_segment, segment_path},
+    shared::{Durable, Queued, Shared},
 };
 use crate::Disk;
 
