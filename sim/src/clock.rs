@@ -25,7 +25,8 @@ impl SimClock {
         Self {
             zero_ms: rng.random_range(1..1_000_000),
             rate_ppm: rng.random_range(1_000_000 - DRIFT_PPM_MAX..=1_000_000 + DRIFT_PPM_MAX),
-            wall_zero_ms: EPOCH_MS - WALL_ERROR_MS_MAX + rng.random_range(0..=2 * WALL_ERROR_MS_MAX),
+            wall_zero_ms: EPOCH_MS - WALL_ERROR_MS_MAX
+                + rng.random_range(0..=2 * WALL_ERROR_MS_MAX),
         }
     }
 

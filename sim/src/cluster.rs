@@ -10,7 +10,10 @@ use std::{
 };
 
 use quorate::node::Handle;
-use raft::{Role, disk::{Loss, MemoryDisk}};
+use raft::{
+    Role,
+    disk::{Loss, MemoryDisk},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 use turmoil::Sim;
@@ -48,7 +51,8 @@ impl Outcome {
     pub fn untested(&self) -> Vec<&'static str> {
         const NEEDED: [&str; 5] =
             ["leader crashes", "leader partitions", "info", "hashes agreed", "snapshot index"];
-        let missing = |name: &&str| self.coverage.iter().any(|(known, count)| known == name && *count == 0);
+        let missing =
+            |name: &&str| self.coverage.iter().any(|(known, count)| known == name && *count == 0);
         NEEDED.into_iter().filter(missing).collect()
     }
 }
@@ -99,7 +103,9 @@ pub fn run(seed: u64, recorder: &Recorder) -> Outcome {
     let seen = Arc::clone(&panics);
     let default_hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        seen.lock().expect("no panic while a panic is noted").get_or_insert_with(|| panic.to_string());
+        seen.lock()
+            .expect("no panic while a panic is noted")
+            .get_or_insert_with(|| panic.to_string());
         default_hook(panic);
     }));
     let mut world = World::new(seed, recorder.clone());
@@ -220,9 +226,8 @@ impl World<'_> {
             let status = handle.status();
             let raft = &status.raft;
             self.oracle.on_status(place, &status)?;
-            if let Some((index, hash)) = host::applied(&handle) {
-                self.oracle.on_hash(place, index, hash)?;
-            }
+            // Between two steps nothing runs, so the index and the hash are of one moment.
+            self.oracle.on_hash(place, raft.applied_index, status.state_hash)?;
             standing += &format!(" {}={:?}@{}", HOSTS[place], raft.role, raft.term);
         }
         if standing != self.standing {

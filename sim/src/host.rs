@@ -10,28 +10,23 @@ use std::{
     time::Duration,
 };
 
-use jepsen_like::{
-    final_read::{Attempt, End, JobLine, JobView, ReadEnd},
-    history::Function,
-};
+use jepsen_like::final_read::{Attempt, End, JobLine, JobView, ReadEnd};
 use quorate::{
-    node::{Consistency, Handle},
+    node::{Consistency, Environment, Handle, Limits, Node, NodeOptions, OpenError, RaftRuntime},
     queue::{self, AttemptEnd, Filter, State},
 };
-use raft::disk::MemoryDisk;
+use raft::{Bootstrap, Timing, disk::MemoryDisk};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{
-    clock::SimClock,
-    net::SimNet,
-    recorder::Recorder,
-    schedule::HOSTS,
-    workload,
-};
+use crate::{clock::SimClock, net::SimNet, recorder::Recorder, schedule::HOSTS, workload};
 
 /// The peers' port, on every host.
 const PEER_PORT: u16 = 8771;
+/// Small, so that segments are closed and removed, and snapshots written and sent.
+const SEGMENT_BYTES: u64 = 256 << 10;
+const SNAPSHOT_LOG_BYTES: u64 = 512 << 10;
+const KEPT_ENTRIES: u64 = 100;
 /// How long the final read may wait for a leader.
 const READ_HOLD: Duration = Duration::from_secs(20);
 
@@ -116,7 +111,8 @@ fn all_jobs(state: &State) -> Vec<queue::JobView> {
 /// As `GET /work/get` prints it.
 fn job_view(job: queue::JobView) -> JobView {
     let json = |bytes: &[u8]| {
-        serde_json::from_slice(bytes).unwrap_or_else(|_| Value::from("not the JSON that was put in"))
+        serde_json::from_slice(bytes)
+            .unwrap_or_else(|_| Value::from("not the JSON that was put in"))
     };
     JobView {
         work_id: job.id.to_string(),
@@ -151,13 +147,35 @@ fn end(end: AttemptEnd) -> End {
 }
 
 impl Body {
-    async fn open(&self, _seed: u64) -> turmoil::Result<Handle> {
-        let _net = SimNet;
-        std::future::pending().await
+    async fn open(&self, seed: u64) -> Result<Handle, OpenError> {
+        let options = NodeOptions {
+            raft: raft::Options {
+                cluster: "sim".to_owned(),
+                label: self.name.to_owned(),
+                data_dir: PathBuf::from("/").join(self.name),
+                listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, PEER_PORT)),
+                advertise: peer(self.name),
+                bootstrap: Bootstrap::Expect {
+                    voters: HOSTS.len(),
+                    seeds: HOSTS.iter().map(|host| peer(host)).collect(),
+                    only: None,
+                },
+                timing: Timing { heartbeat_ms: 30, election_min_ms: 150, election_max_ms: 300 },
+                segment_bytes: SEGMENT_BYTES,
+                snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
+                kept_entries: KEPT_ENTRIES,
+            },
+            limits: Limits::default(),
+        };
+        let disk = Arc::clone(&self.disk);
+        let environment = Environment {
+            raft: raft::Environment { disk, net: Arc::new(SimNet), seed },
+            clock: Arc::new(self.clock),
+        };
+        Node::open(options, environment, RaftRuntime::Current).await
     }
 }
 
-/// The last applied index and the hash chain there.
-pub fn applied(_handle: &Handle) -> Option<(u64, u128)> {
-    None
+fn peer(host: &str) -> String {
+    format!("{host}:{PEER_PORT}")
 }

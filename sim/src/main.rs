@@ -22,8 +22,7 @@ mod workload;
 
 use std::{
     fmt::Write as _,
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -128,9 +127,8 @@ fn many(seeds: u64) -> u8 {
     let mut counts = [0u64; 3];
     for seed in 1..=seeds {
         let program = std::env::current_exe();
-        let output = program.and_then(|program| {
-            Command::new(program).args(["--seed", &seed.to_string()]).output()
-        });
+        let output = program
+            .and_then(|program| Command::new(program).args(["--seed", &seed.to_string()]).output());
         let (code, text) = match output {
             Ok(output) => (output.status.code(), output.stdout),
             Err(error) => {
@@ -145,7 +143,10 @@ fn many(seeds: u64) -> u8 {
         };
         *count += 1;
         let is_valid = code == Some(i32::from(VALID));
-        say(&mut io::stdout(), if is_valid { text.lines().last().unwrap_or_default() } else { &text });
+        say(
+            &mut io::stdout(),
+            if is_valid { text.lines().last().unwrap_or_default() } else { &text },
+        );
     }
     let [valid, violated, unknown] = counts;
     say(

@@ -2,10 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use raft::{
-    Connection, Listener, Net,
-    net::BoxFuture,
-};
+use raft::{Connection, Listener, Net, net::BoxFuture};
 use turmoil::net::{TcpListener, TcpStream};
 
 /// The simulated network as one host sees it.

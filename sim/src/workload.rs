@@ -1,20 +1,16 @@
 //! What the clients of one host do: producers add, repeat and cancel; workers claim and then finish,
 //! fail, give back, oversleep or vanish. Everything is drawn from the host's seed.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use jepsen_like::history::{Failure, Function};
 use quorate::{
     node::{Handle, Unavailable},
     queue::{
-        Add, Answer, Backoff, Beat, BeatStatus, Beaten, Cancel, Claim, Claimed, Command, Complete,
-        Delay, Fail, Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Once, Outcome,
-        Payload, QueueName, Rejection, Release, RequestId, Retry, Token, WorkType, WorkerId,
+        Add, Answer, Backoff, Beat, BeatStatus, Cancel, Claim, Claimed, Command, Complete, Delay,
+        Fail, Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Once, Outcome, Payload,
+        QueueName, Rejection, Release, RequestId, Retry, Token, WorkType, WorkerId,
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
