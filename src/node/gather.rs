@@ -64,8 +64,8 @@ impl Work {
         let mut pieces: Vec<Self> = Vec::new();
         for command in commands {
             let encoded = codec::encode_command(command);
-            let has_room = |piece: &&mut Self| piece.has_room(steps(command), encoded.len());
-            if pieces.last_mut().filter(has_room).is_none() {
+            let has_room = |piece: &Self| piece.has_room(steps(command), encoded.len());
+            if !pieces.last().is_some_and(has_room) {
                 pieces.push(Self::tick());
             }
             if let Some(piece) = pieces.last_mut() {

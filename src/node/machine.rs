@@ -18,7 +18,7 @@ use super::{
     snapshot,
     waiters::{Call, Waiters},
 };
-use crate::queue::{Change, Deadlines, Image, JobId, Outcome, State};
+use crate::queue::{Change, Deadlines, Found, Image, JobId, Outcome, State};
 
 /// What an applied entry tells the rest of the node. Nothing in here makes `apply` wait: a change
 /// rings at most a few bells under a short lock, and a value replaces the one before it.
@@ -98,8 +98,10 @@ impl Machine {
 
     /// Whether a job is in a terminal state, or gone.
     pub(super) fn has_ended(&self, job: &JobId) -> bool {
-        let _ = job;
-        false
+        match self.state.job(job) {
+            Some(Found::Job(job)) => job.state.is_terminal(),
+            Some(Found::Tombstone(_)) | None => true,
+        }
     }
 
     /// Another number after the state was replaced as a whole, by a snapshot.

@@ -32,6 +32,8 @@ mod open;
 mod proposer;
 mod reads;
 mod routing;
+#[cfg(test)]
+mod samples;
 mod snapshot;
 mod standing;
 mod tries;

@@ -7,10 +7,13 @@
 //! ```
 //! Raft's file around it has the checksum; the zero at the end says that nothing is missing.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    iter,
+};
 
 use super::codec::{self, CodecError};
-use crate::queue::{Image, Record, State};
+use crate::queue::{Image, Record, RestoreError, State};
 
 /// The layout of a queue snapshot.
 const SNAPSHOT_FORMAT: u16 = 1;
@@ -33,9 +36,6 @@ pub(super) enum SnapshotError {
     /// It is of a group that does not exist.
     #[error("there is no group {0}")]
     UnknownGroup(u32),
-    /// The records do not make a state.
-    #[error("{0}")]
-    Records(String),
 }
 
 /// Writes a frozen state.
@@ -57,29 +57,23 @@ pub(super) fn write(image: &Image, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Reads a state.
-pub(super) fn read(source: &mut dyn Read) -> Result<State, SnapshotError> {
+pub(super) fn read(source: &mut dyn Read) -> Result<State, RestoreError<SnapshotError>> {
     let mut source = io::BufReader::with_capacity(BUFFER_BYTES, source);
-    let found = u16::from_le_bytes(read_array(&mut source)?);
+    read_head(&mut source).map_err(RestoreError::Source)?;
+    let records = iter::from_fn(|| read_record(&mut source).transpose());
+    State::restore(records)
+}
+
+fn read_head(source: &mut impl Read) -> Result<(), SnapshotError> {
+    let found = u16::from_le_bytes(read_array(source)?);
     if found != SNAPSHOT_FORMAT {
         return Err(CodecError::UnknownFormat { found, expected: SNAPSHOT_FORMAT }.into());
     }
-    let group = u32::from_le_bytes(read_array(&mut source)?);
+    let group = u32::from_le_bytes(read_array(source)?);
     if group != GROUP {
         return Err(SnapshotError::UnknownGroup(group));
     }
-    let mut failure = None;
-    let records = std::iter::from_fn(|| match read_record(&mut source) {
-        Ok(record) => record,
-        Err(reason) => {
-            failure = Some(reason);
-            None
-        }
-    });
-    let state = State::restore(records);
-    match failure {
-        Some(reason) => Err(reason),
-        None => state.map_err(|reason| SnapshotError::Records(reason.to_string())),
-    }
+    Ok(())
 }
 
 /// The next record; `None` at the end.
@@ -101,3 +95,6 @@ fn read_array<const N: usize>(source: &mut impl Read) -> io::Result<[u8; N]> {
     source.read_exact(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

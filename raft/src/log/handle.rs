@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    memory::{Durable, Read, Shared},
     recovery,
-    shared::{Durable, Read, Shared},
     writer::Writer,
 };
 use crate::{Disk, OpenError};
@@ -189,8 +189,7 @@ impl Log {
         self.inner.shared.is_poisoned()
     }
 
-    /// Writes and syncs all that waits and ends the log's thread; blocks meanwhile, so never from
-    /// within a callback. Later calls of
+    /// Writes and syncs all that waits and ends the log's thread; blocks meanwhile. Later calls of
     /// any clone fail. A second call changes nothing.
     ///
     /// # Errors

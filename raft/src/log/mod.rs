@@ -39,9 +39,8 @@
 mod extent;
 mod format;
 mod handle;
-mod placed;
+mod memory;
 mod recovery;
-mod shared;
 mod writer;
 
 pub use handle::{

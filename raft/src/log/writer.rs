@@ -9,9 +9,8 @@ use std::{
 use super::{
     format::{self, Header, Place, State},
     handle::{LogOptions, Record},
-    placed::{Location, Move, Segment},
+    memory::{Durable, Location, Move, Queued, Segment, Shared},
     recovery::{Opened, create_segment, segment_path},
-    shared::{Durable, Queued, Shared},
 };
 use crate::Disk;
 

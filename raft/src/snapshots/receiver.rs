@@ -44,6 +44,19 @@ impl SnapshotReceiver {
         Ok(())
     }
 
+    /// Checks every byte of what came. Reads the whole file: for a blocking thread.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is not a whole snapshot of the announced meta; and whatever the disk
+    /// answered.
+    pub fn verify(&self) -> io::Result<()> {
+        let (meta, mut reader) = SnapshotReader::open(self.partial.file().clone())?;
+        if meta != self.meta {
+            return Err(damaged("it is not the snapshot that was announced"));
+        }
+        reader.verify()
+    }
+
     /// Checks every byte, makes the snapshot durable and the newest, and removes the older ones.
     /// Reads the whole file: for a blocking thread.
     ///
@@ -52,11 +65,7 @@ impl SnapshotReceiver {
     /// disk answered. The newest snapshot is then the one before, unless the failing step was the
     /// last, the sync of the directory.
     pub fn commit(self) -> io::Result<SnapshotFile> {
-        let (meta, mut reader) = SnapshotReader::open(self.partial.file().clone())?;
-        if meta != self.meta {
-            return Err(damaged("it is not the snapshot that was announced"));
-        }
-        reader.verify()?;
+        self.verify()?;
         self.partial.commit(self.meta)
     }
 }

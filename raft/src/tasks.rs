@@ -1,0 +1,206 @@
+//! What a replica does beside openraft: it watches it, gets it bootstrapped, has it write snapshots
+//! and hand over leadership.
+
+use std::{sync::Arc, time::Duration};
+
+use openraft::{
+    async_runtime::WatchReceiver,
+    errors::{InitializeError, RaftError},
+    raft::TransferLeaderRequest,
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{
+    LogIndex, PeerId, ReadError, StateMachine, Status,
+    bootstrap::{Bootstrapper, Ended},
+    consensus::{Raft, observe, spawn},
+    log::Log,
+    snapshots::SnapshotStore,
+    transport::{caller::Callers, link::Identity},
+};
+
+/// Keeps a [`Status`] up to date. The leader is hidden until this replica has recovered: before
+/// that, its machine may show an older state than it did before its restart.
+pub(crate) fn observe<S: StateMachine>(
+    raft: Raft<S>,
+    identity: Arc<Identity>,
+    mut failed: watch::Receiver<Option<String>>,
+) -> (watch::Receiver<Status>, JoinHandle<()>) {
+    let mut metrics = raft.metrics();
+    let first = observe::status(&metrics.borrow_watched(), identity.cluster_id(), &identity.me);
+    let (sender, receiver) = watch::channel(Status { leader: None, ..first });
+    let task = spawn(async move {
+        let mut cluster_id = identity.cluster_id.subscribe();
+        let mut recovery = Box::pin(raft.wait_for_recovery(None));
+        let mut has_recovered = false;
+        loop {
+            let id = *cluster_id.borrow_and_update();
+            let mut status = observe::status(&metrics.borrow_watched(), id, &identity.me);
+            status.leader = status.leader.filter(|_| has_recovered);
+            status.failure = status.failure.or_else(|| failed.borrow().clone());
+            sender.send_if_modified(|known| {
+                let changed = *known != status;
+                *known = status;
+                changed
+            });
+            tokio::select! { biased;
+                changed = metrics.changed() => if changed.is_err() { return },
+                _ = cluster_id.changed() => {}
+                Ok(()) = failed.changed() => {}
+                recovered = &mut recovery, if !has_recovered => has_recovered = recovered.is_ok(),
+            }
+        }
+    });
+    (receiver, task)
+}
+
+/// Takes part in the bootstrap, and initialises the cluster if that falls to this replica.
+pub(crate) fn bootstrap<S: StateMachine>(
+    bootstrapper: Arc<Bootstrapper>,
+    raft: Raft<S>,
+    callers: Arc<Callers>,
+    seed: u64,
+    failure: watch::Sender<Option<String>>,
+) -> JoinHandle<()> {
+    spawn(async move {
+        let founded = match bootstrapper.run(&callers, seed).await {
+            Ok(Ended::Founder(set)) => set,
+            Ok(Ended::Follower) => return,
+            Err(error) => {
+                tracing::error!(%error, "a promise could not be written");
+                failure.send_replace(Some(format!("a promise could not be written: {error}")));
+                return;
+            }
+        };
+        let voters: std::collections::BTreeMap<_, _> =
+            founded.voters.into_iter().map(|voter| (voter.id, voter)).collect();
+        match raft.initialize(voters).await {
+            // Not allowed any more: it was done before a restart.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot initialise the cluster");
+                failure.send_replace(Some(format!("cannot initialise the cluster: {error}")));
+            }
+        }
+    })
+}
+
+/// How often the log's growth is looked at.
+const DUE_CHECK: Duration = Duration::from_millis(500);
+
+/// Has a snapshot written when the log since the last one has outgrown both `log_bytes` and that
+/// snapshot: writing snapshots then never costs more than writing the log.
+pub(crate) fn snapshot_when_due<S: StateMachine>(
+    raft: Raft<S>,
+    log: Log,
+    snapshots: SnapshotStore,
+    status: watch::Receiver<Status>,
+    log_bytes: u64,
+) -> JoinHandle<()> {
+    spawn(async move {
+        let mut asked_at = 0;
+        loop {
+            sleep(DUE_CHECK).await;
+            let (taken, applied) = {
+                let status = status.borrow();
+                (status.snapshot_index, status.applied_index)
+            };
+            let last_bytes = snapshots.latest().map_or(0, |snapshot| snapshot.len);
+            let is_due = log.bytes_since(taken.max(asked_at)) > log_bytes.max(last_bytes);
+            if is_due && applied > taken {
+                // One that is under way is not asked for again until the log has outgrown it, too.
+                asked_at = applied;
+                if raft.trigger().snapshot().await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// Writes a snapshot that covers all that is applied at the call.
+pub(crate) async fn snapshot<S: StateMachine>(raft: &Raft<S>) -> Result<LogIndex, ReadError> {
+    let mut metrics = raft.metrics();
+    let wanted = metrics.borrow_watched().last_applied.ok_or(ReadError::NoQuorum)?;
+    loop {
+        let taken = {
+            let metrics = metrics.borrow_watched();
+            if metrics.running_state.is_err() {
+                return Err(ReadError::Stopped);
+            }
+            metrics.snapshot
+        };
+        if let Some(taken) = taken.filter(|taken| *taken >= wanted) {
+            return Ok(taken.index);
+        }
+        raft.trigger().snapshot().await.map_err(|_| ReadError::Stopped)?;
+        // One that was under way may be older than what is wanted: then it is asked for again.
+        let changed = async {
+            while metrics.borrow_watched().snapshot == taken {
+                metrics.changed().await.map_err(|_| ReadError::Stopped)?;
+                if metrics.borrow_watched().running_state.is_err() {
+                    return Err(ReadError::Stopped);
+                }
+            }
+            Ok(())
+        };
+        changed.await?;
+    }
+}
+
+/// Hands leadership over; see [`crate::Replica::hand_over`].
+pub(crate) async fn hand_over<S: StateMachine>(
+    raft: &Raft<S>,
+    me: PeerId,
+    deadline: Instant,
+) -> bool {
+    let mut metrics = raft.metrics();
+    let (vote, successor) = {
+        let metrics = metrics.borrow_watched();
+        (metrics.vote, successor(&metrics, me))
+    };
+    let Some(successor) = successor else { return false };
+    if raft.trigger().transfer_leader(successor).await.is_err() {
+        return false;
+    }
+    let taken_over = async {
+        loop {
+            let leader = metrics.borrow_watched().current_leader;
+            if leader.is_some_and(|leader| leader != me) {
+                return true;
+            }
+            if metrics.changed().await.is_err() {
+                return false;
+            }
+        }
+    };
+    if timeout_at(deadline, taken_over).await == Ok(true) {
+        return true;
+    }
+    // openraft never takes a transfer back: it refuses writes and sends no heartbeats until there
+    // is an election (its issues #1747 and #2088). So there is one, and it begins here, by the same
+    // message that the successor did not heed. It counts only while the vote is still the one that
+    // was to be handed over.
+    let again = TransferLeaderRequest::new(vote, me, None);
+    if let Err(error) = raft.handle_transfer_leader(again).await {
+        tracing::warn!(%error, "a failed transfer of leadership could not be undone");
+    }
+    false
+}
+
+/// The voter with the longest log, if this replica leads and that log is as long as its own.
+fn successor(
+    metrics: &openraft::RaftMetrics<crate::consensus::types::TypeConfig>,
+    me: PeerId,
+) -> Option<PeerId> {
+    let replication = metrics.replication.as_ref()?;
+    let membership = metrics.membership_config.membership();
+    let matched = |id: &PeerId| replication.get(id).copied().flatten();
+    let best = membership.voter_ids().filter(|id| *id != me).max_by_key(matched)?;
+    // What is committed suffices to be elected by a quorum; what it lacks beyond, it loses.
+    (matched(&best) >= metrics.local_committed && matched(&best).is_some()).then_some(best)
+}

@@ -1,0 +1,280 @@
+//! Frames: how messages lie on a connection.
+//!
+//! ```text
+//! ┌─────────────┬─────────┬───────────┬───────────────────┐
+//! │ length  u32 │ kind u8 │ id    u64 │ body              │   integers little-endian
+//! └─────────────┴─────────┴───────────┴───────────────────┘
+//!  bytes after     what      pairs a     length − 9 bytes,
+//!  this field      it is     reply with  ≤ 16 MiB
+//!                            its request
+//! ```
+//!
+//! Reading and writing are safe to cancel at every await, so both can share one `select!`.
+
+use std::{io, time::Duration};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Connection,
+    codec::{self, LIMIT_BYTES},
+};
+
+/// What a frame is. The numbers are the wire format and must stay stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// The first frame of every connection, from who dialled.
+    Hello = 1,
+    /// The answer to a hello.
+    HelloReply = 2,
+    /// Raft `AppendEntries`.
+    Append = 3,
+    /// The answer to an append; in the order of the appends.
+    AppendReply = 4,
+    /// Raft `RequestVote`.
+    Vote = 5,
+    /// `RequestVote` that changes nothing (Raft dissertation §9.6).
+    PreVote = 6,
+    /// Raft `TimeoutNow` (dissertation §3.10), as openraft has it.
+    TransferLeader = 7,
+    /// A request of whoever opened the replica.
+    Call = 8,
+    /// The answer to a vote, a pre-vote, a transfer, a call or a bootstrap message; in any order.
+    Reply = 9,
+    /// Announces a snapshot.
+    SnapshotBegin = 10,
+    /// Tells from which byte the snapshot is wanted, or how far it has come.
+    SnapshotReceived = 11,
+    /// A piece of a snapshot.
+    SnapshotChunk = 12,
+    /// The snapshot is installed, or refused for a higher vote.
+    SnapshotInstalled = 13,
+    /// A message of the bootstrap.
+    Bootstrap = 14,
+    /// Instead of a reply: its deadline passed, or it made no sense here.
+    Expired = 15,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Hello,
+            2 => Self::HelloReply,
+            3 => Self::Append,
+            4 => Self::AppendReply,
+            5 => Self::Vote,
+            6 => Self::PreVote,
+            7 => Self::TransferLeader,
+            8 => Self::Call,
+            9 => Self::Reply,
+            10 => Self::SnapshotBegin,
+            11 => Self::SnapshotReceived,
+            12 => Self::SnapshotChunk,
+            13 => Self::SnapshotInstalled,
+            14 => Self::Bootstrap,
+            15 => Self::Expired,
+            _ => return None,
+        })
+    }
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) kind: Kind,
+    pub(crate) id: u64,
+    pub(crate) body: Bytes,
+}
+
+/// Why no further frame will come. The connection is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrameError {
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("a frame of {length} bytes is over the limit of {limit}")]
+    TooLong { length: u64, limit: u64 },
+    #[error("a frame of {0} bytes is too short for its header")]
+    TooShort(u32),
+    #[error("no frame is of kind {0}")]
+    UnknownKind(u8),
+    #[error("the peer was silent for too long")]
+    Idle,
+    #[error("the peer sent a part of a frame and not the rest")]
+    Stalled,
+    #[error(transparent)]
+    Decode(#[from] codec::DecodeError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// When this much waits to be written, no further frame is taken that would lead to more.
+pub(crate) const WRITE_BYTES: usize = 1 << 20;
+
+const LENGTH_BYTES: usize = 4;
+/// Kind and id.
+const HEADER_BYTES: usize = 9;
+/// The rest of a frame must follow its first byte within this time (16 MiB at 13 Mbit/s).
+const FRAME_DEADLINE: Duration = Duration::from_secs(10);
+/// How much is asked of the socket at a time; a frame's length alone allocates nothing.
+const READ_BYTES: usize = 64 << 10;
+
+/// The receiving half of a connection.
+pub(crate) struct FrameReader {
+    source: ReadHalf<Box<dyn Connection>>,
+    buffer: BytesMut,
+    /// The greatest body that is accepted.
+    limit: u64,
+    /// How long the peer may be silent between two frames.
+    idle: Duration,
+    /// Since when the frame in `buffer`, or the first byte of the next, is waited for.
+    waits_since: Instant,
+}
+
+impl FrameReader {
+    /// Frames of `source`, for a start at most `limit` bytes long and `idle` apart.
+    pub(crate) fn new(source: ReadHalf<Box<dyn Connection>>, limit: u64, idle: Duration) -> Self {
+        let waits_since = Instant::now();
+        Self { source, buffer: BytesMut::new(), limit, idle, waits_since }
+    }
+
+    /// Widens the limits, once the peer has said who it is.
+    pub(crate) fn trust(&mut self, idle: Duration) {
+        self.limit = LIMIT_BYTES;
+        self.idle = idle;
+    }
+
+    /// The next frame. Safe to cancel.
+    pub(crate) async fn next(&mut self) -> Result<Frame, FrameError> {
+        loop {
+            if let Some(frame) = self.parse()? {
+                self.waits_since = Instant::now();
+                return Ok(frame);
+            }
+            let is_partial = !self.buffer.is_empty();
+            let patience = if is_partial { FRAME_DEADLINE.min(self.idle) } else { self.idle };
+            self.buffer.reserve(READ_BYTES);
+            let read = self.source.read_buf(&mut self.buffer);
+            match timeout_at(self.waits_since + patience, read).await {
+                Err(_) if is_partial => return Err(FrameError::Stalled),
+                Err(_) => return Err(FrameError::Idle),
+                Ok(read) => match read? {
+                    0 => return Err(FrameError::Closed),
+                    _ if is_partial => {}
+                    _ => self.waits_since = Instant::now(),
+                },
+            }
+        }
+    }
+
+    fn parse(&mut self) -> Result<Option<Frame>, FrameError> {
+        let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length);
+        let body = u64::from(length)
+            .checked_sub(HEADER_BYTES as u64)
+            .ok_or(FrameError::TooShort(length))?;
+        if body > self.limit {
+            return Err(FrameError::TooLong { length: body, limit: self.limit });
+        }
+        if self.buffer.len() - LENGTH_BYTES < length as usize {
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTH_BYTES);
+        let mut frame = self.buffer.split_to(length as usize).freeze();
+        let kind = frame.get_u8();
+        let kind = Kind::from_byte(kind).ok_or(FrameError::UnknownKind(kind))?;
+        let id = frame.get_u64_le();
+        Ok(Some(Frame { kind, id, body: frame }))
+    }
+}
+
+/// The sending half of a connection.
+pub(crate) struct FrameWriter {
+    sink: WriteHalf<Box<dyn Connection>>,
+    buffer: BytesMut,
+    /// Since when the peer has taken nothing of what is queued.
+    stuck_since: Option<Instant>,
+}
+
+impl FrameWriter {
+    pub(crate) fn new(sink: WriteHalf<Box<dyn Connection>>) -> Self {
+        Self { sink, buffer: BytesMut::new(), stuck_since: None }
+    }
+
+    /// Queues a frame with an encoded body. [`FrameWriter::flush`] sends it.
+    ///
+    /// # Errors
+    /// When the body is over the limit; nothing is queued then.
+    pub(crate) fn queue<T: Serialize + ?Sized>(
+        &mut self,
+        kind: Kind,
+        id: u64,
+        body: &T,
+    ) -> Result<(), FrameError> {
+        let start = self.begin(kind, id);
+        let encoded = codec::encode_into(body, (&mut self.buffer).writer());
+        if let Err(error) = encoded {
+            self.buffer.truncate(start);
+            return Err(error.into());
+        }
+        self.end(start)
+    }
+
+    /// Queues a frame whose body is these bytes as they are.
+    ///
+    /// # Errors
+    /// When they are over the limit; nothing is queued then.
+    pub(crate) fn queue_raw(&mut self, kind: Kind, id: u64, body: &[u8]) -> Result<(), FrameError> {
+        let start = self.begin(kind, id);
+        self.buffer.put_slice(body);
+        self.end(start)
+    }
+
+    fn begin(&mut self, kind: Kind, id: u64) -> usize {
+        let start = self.buffer.len();
+        self.buffer.put_u32_le(0);
+        self.buffer.put_u8(kind as u8);
+        self.buffer.put_u64_le(id);
+        start
+    }
+
+    fn end(&mut self, start: usize) -> Result<(), FrameError> {
+        let length = self.buffer.len() - start - LENGTH_BYTES;
+        let body = (length - HEADER_BYTES) as u64;
+        if body > LIMIT_BYTES {
+            self.buffer.truncate(start);
+            return Err(FrameError::TooLong { length: body, limit: LIMIT_BYTES });
+        }
+        let length = u32::try_from(length).expect("the limit is below 4 GiB");
+        self.buffer[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+        Ok(())
+    }
+
+    /// How many bytes wait to be sent.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Sends what is queued. Safe to cancel: the next flush goes on where this one stopped.
+    ///
+    /// # Errors
+    /// When the connection broke, or the peer has taken nothing for [`FRAME_DEADLINE`].
+    pub(crate) async fn flush(&mut self) -> Result<(), FrameError> {
+        while !self.buffer.is_empty() {
+            let since = *self.stuck_since.get_or_insert_with(Instant::now);
+            let write = self.sink.write(&self.buffer);
+            let written = timeout_at(since + FRAME_DEADLINE, write).await;
+            match written.map_err(|_| FrameError::Stalled)?? {
+                0 => return Err(FrameError::Closed),
+                written => self.buffer.advance(written),
+            }
+            self.stuck_since = None;
+        }
+        Ok(self.sink.flush().await?)
+    }
+}

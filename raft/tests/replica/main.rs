@@ -1,0 +1,5 @@
+//! A replicated register, over real TCP and real files.
+
+mod cluster;
+mod register;
+mod replication;

@@ -1,0 +1,137 @@
+//! Commands for the tests of this room.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+
+use crate::queue::{
+    Add, Backoff, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail, GroupName,
+    Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Payload, QueueName, Release, RequestId,
+    Retry, Stamp, Token, WallMs, WorkType, WorkerId,
+};
+
+pub(super) const SOON: Duration = Duration::from_secs(10);
+
+pub(super) fn id(name: &str) -> JobId {
+    JobId::parse(name).unwrap()
+}
+
+pub(super) fn queue(name: &str) -> QueueName {
+    QueueName::parse(name).unwrap()
+}
+
+pub(super) fn work_type(name: &str) -> WorkType {
+    WorkType::parse(name).unwrap()
+}
+
+pub(super) fn new_job(name: &str) -> NewJob {
+    NewJob {
+        id: id(name),
+        queue: queue("default"),
+        work_type: work_type("default"),
+        payload: Payload {
+            bytes: Bytes::from_static(b"{}"),
+            content_type: "application/json".into(),
+        },
+        priority: 50,
+        delay: Delay::None,
+        lease_ms: None,
+        max_attempts: None,
+        backoff: Backoff::default(),
+        expires_in_ms: None,
+        depends_on: Vec::new(),
+        on_dependency_failure: OnDependencyFailure::Fail,
+        group: None,
+        tags: BTreeMap::new(),
+    }
+}
+
+pub(super) fn add(name: &str) -> Command {
+    Command::Add(Add { jobs: vec![new_job(name)] })
+}
+
+pub(super) fn claim(worker: &str, request: &str) -> Claim {
+    Claim {
+        worker: WorkerId::parse(worker).unwrap(),
+        session: None,
+        queues: Vec::new(),
+        work_types: Vec::new(),
+        max: 1,
+        lease_ms: None,
+        request_id: RequestId::parse(request).unwrap(),
+        labels: BTreeMap::new(),
+    }
+}
+
+pub(super) fn holding(name: &str, token: u64) -> Holding {
+    Holding { job: id(name), token: Token(token) }
+}
+
+pub(super) fn heartbeat(name: &str, token: u64) -> Command {
+    let beat = Beat { holding: holding(name, token), lease_ms: None, progress: None };
+    Command::Heartbeat(Heartbeat { worker: None, items: vec![beat] })
+}
+
+pub(super) fn complete(name: &str, token: u64) -> Command {
+    Command::Complete(Complete { holding: holding(name, token), result: None, then: Vec::new() })
+}
+
+pub(super) fn entry(clock: u64, commands: Vec<Command>) -> Entry {
+    Entry { stamp: Stamp { clock: ClockMs(clock), wall: WallMs(1_700_000_000_000) }, commands }
+}
+
+/// Every command once, with every field that a command has.
+pub(super) fn one_of_each() -> Vec<(&'static str, Command)> {
+    let full = NewJob {
+        payload: Payload { bytes: Bytes::from_static(b"[1]"), content_type: "text/x".into() },
+        delay: Delay::Until(WallMs(77)),
+        lease_ms: Some(5_000),
+        max_attempts: Some(9),
+        expires_in_ms: Some(60_000),
+        depends_on: vec![id("before")],
+        on_dependency_failure: OnDependencyFailure::Run,
+        group: Some(GroupName::parse("g").unwrap()),
+        tags: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+        ..new_job("full")
+    };
+    let claim = Claim {
+        session: Some(7),
+        queues: vec![queue("q")],
+        work_types: vec![work_type("t")],
+        max: 3,
+        lease_ms: Some(1_000),
+        labels: BTreeMap::from([("gpu".to_owned(), "1".to_owned())]),
+        ..claim("w", "r")
+    };
+    let beat = Beat {
+        holding: holding("j", 4),
+        lease_ms: Some(2_000),
+        progress: Some(Bytes::from_static(b"0.5")),
+    };
+    let heartbeat = Heartbeat { worker: Some(WorkerId::parse("w").unwrap()), items: vec![beat] };
+    let result = Some(Bytes::from_static(b"{\"ok\":1}"));
+    vec![
+        ("add", Command::Add(Add { jobs: vec![full, new_job("plain")] })),
+        ("claim", Command::Claim(claim)),
+        ("start", Command::Start(holding("j", 4))),
+        ("heartbeat", Command::Heartbeat(heartbeat)),
+        (
+            "complete",
+            Command::Complete(Complete {
+                holding: holding("j", 4),
+                result,
+                then: vec![new_job("next")],
+            }),
+        ),
+        (
+            "fail",
+            Command::Fail(Fail {
+                holding: holding("j", 4),
+                error: Some("boom".into()),
+                retry: Retry::After(250),
+            }),
+        ),
+        ("release", Command::Release(Release { holding: holding("j", 4), delay_ms: 10 })),
+        ("cancel", Command::Cancel(Cancel { job: id("j") })),
+    ]
+}
