@@ -21,6 +21,7 @@ use turmoil::Sim;
 use crate::{
     clock::{EPOCH_MS, SimClock},
     host::{self, Phase},
+    net::{Reach, SimNet},
     oracle::Oracle,
     recorder::Recorder,
     schedule::{self, Cuts, Fault, HOSTS, Place, Planned, Victim},
@@ -76,6 +77,7 @@ struct World<'a> {
     sim: Sim<'a>,
     rng: StdRng,
     hosts: Vec<Host>,
+    reach: Reach,
     /// Cut links and until when.
     cuts: Vec<(Cuts, Duration)>,
     applied_cuts: Cuts,
@@ -134,7 +136,8 @@ impl World<'_> {
         let (phase, phases) = watch::channel(Phase::Run);
         let finished = Arc::new(AtomicU64::new(0));
         let mut hosts = Vec::new();
-        for name in HOSTS {
+        let reach = Reach::default();
+        for (place, name) in HOSTS.into_iter().enumerate() {
             let loss = [Loss::Lose, Loss::Keep, Loss::Tear][rng.random_range(0..3)];
             let host = Host {
                 disk: Arc::new(MemoryDisk::new(loss, rng.random())),
@@ -146,6 +149,7 @@ impl World<'_> {
             };
             let body = host::Body {
                 name,
+                net: SimNet { place, reach: reach.clone() },
                 disk: host.disk.clone(),
                 clock: SimClock::new(&mut rng),
                 seed: rng.random(),
@@ -162,6 +166,7 @@ impl World<'_> {
             sim,
             rng,
             hosts,
+            reach,
             cuts: Vec::new(),
             applied_cuts: Cuts::new(),
             slow_until: None,
@@ -315,6 +320,7 @@ impl World<'_> {
         // First the power: what tasks do as they are dropped must not reach the disk.
         host.disk.cut_power_after(0);
         *host.handle.lock().expect("nobody panics with a handle") = None;
+        self.reach.set_down(place, true);
         self.sim.crash(HOSTS[place]);
         host.disk.crash(seed);
         (host.dies_at, host.restart_at) = (None, None);
@@ -335,6 +341,7 @@ impl World<'_> {
             } else if host.down_until.is_some_and(|at| at <= now) {
                 self.note(&format!("{} starts", HOSTS[place]));
                 self.hosts[place].down_until = None;
+                self.reach.set_down(place, false);
                 self.sim.bounce(HOSTS[place]);
             }
         }
@@ -346,7 +353,10 @@ impl World<'_> {
         for (from, to) in wanted.difference(&self.applied_cuts) {
             self.sim.partition_oneway(HOSTS[*from], HOSTS[*to]);
         }
-        self.applied_cuts = wanted;
+        if wanted != self.applied_cuts {
+            self.reach.set_cuts(wanted.clone());
+            self.applied_cuts = wanted;
+        }
         self.slow_until = self.slow_until.filter(|until| *until > now);
         self.sim.set_max_message_latency(if self.slow_until.is_some() { SLOW } else { FAST });
     }

@@ -46,6 +46,8 @@ pub enum Phase {
 pub struct Body {
     /// Its name.
     pub name: &'static str,
+    /// Its network.
+    pub net: SimNet,
     /// Its disk, which outlives it.
     pub disk: Arc<MemoryDisk>,
     /// Its clocks.
@@ -169,7 +171,7 @@ impl Body {
         };
         let disk = Arc::clone(&self.disk);
         let environment = Environment {
-            raft: raft::Environment { disk, net: Arc::new(SimNet), seed },
+            raft: raft::Environment { disk, net: Arc::new(self.net.clone()), seed },
             clock: Arc::new(self.clock),
         };
         Node::open(options, environment, RaftRuntime::Current).await

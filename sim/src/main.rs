@@ -22,7 +22,8 @@ mod workload;
 
 use std::{
     fmt::Write as _,
-    fs, io,
+    fs::File,
+    io::{self, BufWriter},
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -75,18 +76,22 @@ fn parse(arguments: &[String]) -> Option<Arguments> {
 
 /// Runs one seed in this process.
 fn one(seed: u64, trace: Option<PathBuf>) -> u8 {
-    let recorder = Recorder::default();
+    let sink: io::Result<Box<dyn io::Write>> = match &trace {
+        Some(file) => File::create(file).map(|file| Box::new(BufWriter::new(file)) as _),
+        None => Ok(Box::new(io::sink())),
+    };
+    let recorder = match sink {
+        Ok(sink) => Recorder::new(sink),
+        Err(error) => {
+            say(&mut io::stderr(), &format!("cannot write the trace: {error}"));
+            return HARNESS_ERROR;
+        }
+    };
     let outcome = cluster::run(seed, &recorder);
-    if let Some(file) = trace
-        && let Err(error) = fs::write(&file, recorder.trace())
-    {
-        say(&mut io::stderr(), &format!("{}: {error}", file.display()));
-        return HARNESS_ERROR;
-    }
     let findings = match recorder.finish() {
         Ok(findings) => findings,
         Err(error) => {
-            say(&mut io::stderr(), &format!("the recorder is at fault: {error}"));
+            say(&mut io::stderr(), &error.to_string());
             return HARNESS_ERROR;
         }
     };

@@ -1,6 +1,7 @@
 //! What the clients saw, judged as it happens, and the trace of the run.
 
 use std::{
+    io::{self, Write},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -14,17 +15,37 @@ use jepsen_like::{
 use serde_json::Value;
 
 /// Shared by every client of a run.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Recorder(Arc<Mutex<Inner>>);
 
-#[derive(Default)]
 struct Inner {
     judge: Judge,
     broken: Option<HistoryError>,
     next_event: u64,
     next_process: u64,
-    trace: Vec<u8>,
+    last_t: u64,
+    trace: Box<dyn Write>,
+    untraced: Option<io::Error>,
     completed: [u64; 3],
+}
+
+impl Inner {
+    fn trace(&mut self, record: &impl serde::Serialize) {
+        if let Err(error) = write_line(&mut self.trace, record) {
+            self.untraced.get_or_insert(error);
+        }
+    }
+}
+
+/// Why a run cannot be judged: this harness is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// The history is not well-formed.
+    #[error("the history is not sound: {0}")]
+    History(#[from] HistoryError),
+    /// The trace could not be written.
+    #[error("the trace could not be written: {0}")]
+    Trace(#[from] io::Error),
 }
 
 /// What an operation is about; the rest of an event is the recorder's.
@@ -66,6 +87,20 @@ pub struct Process {
 }
 
 impl Recorder {
+    /// Writes the trace as it goes: a history in the format of `jepsen-like`, with notes.
+    pub fn new(trace: Box<dyn Write>) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            judge: Judge::default(),
+            broken: None,
+            next_event: 0,
+            next_process: 0,
+            last_t: 0,
+            trace,
+            untraced: None,
+            completed: [0; 3],
+        })))
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().expect("no client panics while it records: the simulation would have ended")
     }
@@ -80,7 +115,7 @@ impl Recorder {
     /// Writes a line that is not an event into the trace.
     pub fn note(&self, at: Duration, text: &str) {
         let line = serde_json::json!({"t": nanos(at), "type": "note", "text": text});
-        write_line(&mut self.inner().trace, &line).expect("a Vec takes every byte");
+        self.inner().trace(&line);
     }
 
     /// Takes one job of a node's final read.
@@ -88,7 +123,7 @@ impl Recorder {
         let mut inner = self.inner();
         let mut record = serde_json::to_value(&line).expect("a job is plain data");
         record["type"] = "final_job".into();
-        write_line(&mut inner.trace, &record).expect("a Vec takes every byte");
+        inner.trace(&record);
         inner.judge.on_final_job(line);
     }
 
@@ -97,7 +132,7 @@ impl Recorder {
         let mut inner = self.inner();
         let mut record = serde_json::to_value(&end).expect("an end is plain data");
         record["type"] = "final_end".into();
-        write_line(&mut inner.trace, &record).expect("a Vec takes every byte");
+        inner.trace(&record);
         inner.judge.on_final_end(end);
     }
 
@@ -106,19 +141,18 @@ impl Recorder {
         self.inner().completed
     }
 
-    /// The trace so far: a history in the format of `jepsen-like`, with notes.
-    pub fn trace(&self) -> Vec<u8> {
-        self.inner().trace.clone()
-    }
-
     /// The findings.
     ///
     /// # Errors
-    /// When the history is not well-formed: this harness is at fault.
-    pub fn finish(&self) -> Result<Vec<Finding>, HistoryError> {
+    /// [`RecorderError`].
+    pub fn finish(&self) -> Result<Vec<Finding>, RecorderError> {
         let mut inner = self.inner();
-        match inner.broken.take() {
-            Some(error) => Err(error),
+        if let Some(error) = inner.broken.take() {
+            return Err(error.into());
+        }
+        let flushed = inner.trace.flush().err();
+        match inner.untraced.take().or(flushed) {
+            Some(error) => Err(error.into()),
             None => Ok(std::mem::take(&mut inner.judge).finish()),
         }
     }
@@ -127,13 +161,17 @@ impl Recorder {
         let mut inner = self.inner();
         inner.next_event += 1;
         event.i = inner.next_event;
+        // Hosts run one after the other within a tick, each from the tick's beginning: the order in
+        // which they run is the order of the history.
+        event.t = event.t.max(inner.last_t);
+        inner.last_t = event.t;
         match event.kind {
             Kind::Invoke => {}
             Kind::Ok => inner.completed[0] += 1,
             Kind::Fail => inner.completed[1] += 1,
             Kind::Info => inner.completed[2] += 1,
         }
-        write_line(&mut inner.trace, &event).expect("a Vec takes every byte");
+        inner.trace(&event);
         if inner.broken.is_none() {
             inner.broken = inner.judge.on_event(event).err();
         }
