@@ -19,17 +19,24 @@ use crate::queue::{Claim, Outcome};
 /// The layout of requests and responses.
 const CALL_FORMAT: u16 = 1;
 /// The longest request or response: a batch of commands, or a claim's payloads.
-const CALL_BYTES_MAX: usize = 24 << 20;
+const CALL_BYTES_MAX: usize = raft::ENTRY_BYTES_MAX;
 /// The one Raft group that there is today.
 const GROUP: u32 = 0;
 
-/// One question to the leader.
+/// One question, nearly always to the leader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Carry out commands.
     Submit(Vec<Submitted>),
-    /// Claim, waiting for a job if need be.
+    /// Claim. A claim that has to wait is parked, so that it holds up no other request of its sender.
     Claim(Claiming),
+    /// From the leader: what a parked claim came to.
+    Settle {
+        /// As in [`Claiming::ticket`].
+        ticket: u64,
+        /// Its outcome.
+        outcome: Result<Outcome, Refusal>,
+    },
     /// The caller of that claim is gone: give up its place.
     Forget {
         /// As in [`Claiming::ticket`].
@@ -75,6 +82,13 @@ pub(super) enum Response {
     Submitted(Vec<Result<Vec<Outcome>, Refusal>>),
     /// The claim's outcome.
     Claimed(Result<Outcome, Refusal>),
+    /// There is nothing for the claim yet: [`Request::Settle`] follows.
+    Parked,
+    /// To [`Request::Settle`].
+    Settled {
+        /// `false`: nobody waits for it here any more. What was granted is not taken.
+        is_wanted: bool,
+    },
     /// Whether the claim was still there or not.
     Forgotten,
     /// The log index.

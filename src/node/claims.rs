@@ -4,7 +4,7 @@
 //! A claim's caller may go away at any moment. The claim therefore runs as a task of its own, which
 //! notices, gives up its place, and gives back what it was granted too late.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -13,10 +13,11 @@ use tokio::{
 
 use super::{
     Unavailable,
-    calls::{Claiming, Request},
+    calls::{Claiming, Request, Response},
     clock::whole_ms,
     gather::{Setback, Work},
     open::Node,
+    parked::Settled,
     routing::Route,
     tries::{Pace, Tries},
     waiters::Place,
@@ -27,6 +28,8 @@ use crate::queue::{Answer, Claim, Claimed, Command, Grant, Holding, Outcome, Rel
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(10);
 /// The payload bytes of one answer; a single job may have more. What is granted beyond them is given back.
 const ANSWER_BYTES: usize = 8 << 20;
+/// How much longer than its wait a claim that is parked at the leader may go without word from there.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long telling the leader to forget a claim may take.
 const FORGET_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,8 @@ pub(super) struct Claimant<E> {
     pub(super) deadline: Instant,
     /// Where its caller waits.
     pub(super) reply: oneshot::Sender<Result<Delivery, E>>,
+    /// Told when the claim has to wait for a job.
+    pub(super) parked: Option<oneshot::Sender<()>>,
 }
 
 impl<E> Claimant<E> {
@@ -66,6 +71,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// The outcome, to tell somebody of it.
+    pub(super) fn outcome(&self) -> &Outcome {
+        self.outcome.as_ref().expect("an outcome is taken once, by value")
+    }
+
     /// Takes the outcome: from here on it is the caller's.
     pub(super) fn take(mut self) -> Outcome {
         self.outcome.take().expect("an outcome is taken once, by value")
@@ -114,7 +124,7 @@ pub(super) async fn run_here(node: Arc<Node>, mut claimant: Claimant<Setback>) {
     let route = node.standing.borrow().route();
     let result = match route {
         Route::Here { .. } => node.claim_here(&route, &mut claimant).await,
-        Route::Nowhere | Route::There(_) => Err(Setback::NotProposed),
+        Route::Nowhere | Route::There { .. } => Err(Setback::NotProposed),
     };
     // The node that asked knows whether it asked before, and gives back what it does not want.
     deliver(node, claimant, result, false);
@@ -148,7 +158,7 @@ impl Node {
             let attempt = match &route {
                 Route::Nowhere => Err(Setback::NotProposed),
                 Route::Here { .. } => self.claim_here(&route, claimant).await,
-                Route::There(_) => self.claim_there(&route, claimant).await,
+                Route::There { .. } => self.claim_there(&route, claimant).await,
             };
             match attempt {
                 Ok(outcome) => return Ok(outcome),
@@ -177,6 +187,10 @@ impl Node {
             return self.answer_nothing(claimant).await;
         }
         let place = self.bells.waiters().join(&claimant.claim)?;
+        if let Some(parked) = claimant.parked.take() {
+            // Whoever asked may be gone: that shows soon enough.
+            let _ = parked.send(());
+        }
         while claimant.has_wait_left() {
             place.park();
             match self.look_for(claimant, Some(&place)).await? {
@@ -258,7 +272,8 @@ impl Node {
         Ok(outcome)
     }
 
-    /// Claims at the leader. When the caller goes away, so does its place there.
+    /// Claims at the leader, which parks the claim while there is nothing for it, and says later what it
+    /// came to. When the caller goes away, so does its place there.
     async fn claim_there(
         self: &Arc<Self>,
         route: &Route,
@@ -266,34 +281,42 @@ impl Node {
     ) -> Result<Outcome, Setback> {
         let now = Instant::now();
         let wait_until = if claimant.is_abandoned() { now } else { claimant.wait_until };
-        let ticket = self.next_ticket();
+        let remaining = claimant.deadline.saturating_duration_since(now);
+        let mut settled = self.tickets.issue();
         let claiming = Claiming {
             claim: Claim::clone(&claimant.claim),
             wait_ms: whole_ms(wait_until.saturating_duration_since(now)),
-            remaining_ms: whole_ms(claimant.deadline.saturating_duration_since(now)),
-            ticket,
+            remaining_ms: whole_ms(remaining),
+            ticket: settled.ticket,
         };
-        let mut asked = pin!(self.ask_to_claim(route, claiming));
-        if !claimant.is_abandoned() {
-            tokio::select! {
-                biased;
-                outcome = &mut asked => return outcome,
-                () = claimant.reply.closed() => {}
-                () = self.stopping() => {}
-            }
-            self.forget(route, ticket);
+        match self.ask(route, &Request::Claim(claiming), remaining).await? {
+            Response::Claimed(outcome) => return Ok(outcome?),
+            Response::Parked => {}
+            Response::Declined => return Err(Setback::NotProposed),
+            _ => return Err(Setback::Unknown),
         }
-        asked.await
+        tokio::select! {
+            biased;
+            outcome = settled.outcome() => Ok(outcome?),
+            () = claimant.reply.closed() => self.call_off(route, settled),
+            () = self.stopping() => self.call_off(route, settled),
+            () = self.rerouted(route) => Err(Setback::Unknown),
+            () = sleep_until(wait_until + SETTLE_PATIENCE) => Err(Setback::Unknown),
+        }
     }
 
-    /// Tells the leader that the caller of a claim is gone.
-    fn forget(self: &Arc<Self>, route: &Route, ticket: u64) {
-        let (node, route) = (Arc::clone(self), route.clone());
+    /// Takes a claim back from the leader, which gives back whatever it grants to nobody.
+    fn call_off(self: &Arc<Self>, route: &Route, mut settled: Settled) -> Result<Outcome, Setback> {
+        if let Some(outcome) = settled.close() {
+            return Ok(outcome?);
+        }
+        let (node, route, ticket) = (Arc::clone(self), route.clone(), settled.ticket);
         self.spawn(async move {
-            // When this is lost, the claim waits there until its wait is over; what it is granted comes
-            // back here and is given back.
+            // When this is lost the claim stands in line there until its wait is over; what it is
+            // granted is not wanted here, and so given back.
             let _ = node.ask(&route, &Request::Forget { ticket }, FORGET_PATIENCE).await;
         });
+        Err(Setback::NotProposed)
     }
 
     /// Releases grants that nobody holds; their attempts do not count.

@@ -22,10 +22,11 @@ use crate::queue::{Command, Entry, Stamp};
 /// The layout of log entries.
 pub(super) const ENTRY_FORMAT: u16 = 1;
 /// The longest single command: a request's body (8 MiB) and what its jobs' defaults add to it.
-pub(super) const COMMAND_BYTES_MAX: usize = 16 << 20;
+pub(super) const COMMAND_BYTES_MAX: usize = 12 << 20;
 /// The longest entry: one command of the greatest length, and the head.
 pub(super) const ENTRY_BYTES_MAX: usize = COMMAND_BYTES_MAX + ENTRY_HEAD_BYTES;
 
+const _: () = assert!(ENTRY_BYTES_MAX <= raft::ENTRY_BYTES_MAX);
 const FORMAT_BYTES: usize = 2;
 const ENTRY_HEAD_BYTES: usize = FORMAT_BYTES + 3 * 8;
 

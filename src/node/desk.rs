@@ -2,15 +2,14 @@
 //! the asker looks for the leader again.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
 use raft::{CallHandler, PeerId, net::BoxFuture};
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::oneshot,
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -20,6 +19,7 @@ use super::{
     claims::{self, Claimant},
     gather::{Attempt, Setback, Work},
     open::{Node, Phase},
+    parked::settle_later,
     routing::Route,
 };
 use crate::queue::{Command, Outcome};
@@ -73,7 +73,11 @@ async fn answer(node: Arc<Node>, from: PeerId, request: Bytes, remaining: Durati
             Response::Submitted(node.on_submit(submitted, remaining).await)
         }
         Ok(Request::Claim(claiming)) => {
-            Response::Claimed(on_claim(node, from, claiming, remaining).await)
+            let response = on_claim(&node, from, claiming).await;
+            response.unwrap_or_else(|refusal| Response::Claimed(Err(refusal)))
+        }
+        Ok(Request::Settle { ticket, outcome }) => {
+            Response::Settled { is_wanted: node.tickets.settle(ticket, outcome) }
         }
         Ok(Request::Forget { ticket }) => {
             node.visitors.forget(from, ticket);
@@ -140,81 +144,34 @@ impl Node {
     }
 }
 
-async fn on_claim(
-    node: Arc<Node>,
-    from: PeerId,
-    claiming: Claiming,
-    remaining: Duration,
-) -> Result<Outcome, Refusal> {
+/// Claims for a peer. A claim that has to wait is parked: what it comes to is sent on later.
+async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<Response, Refusal> {
     if !node.is_open_for_peers() {
         return Err(Refusal::NotProposed);
     }
-    let _permit =
-        node.admission.admit_claim().map_err(|reason| Refusal::from(Setback::from(reason)))?;
+    let permit = node.admission.admit_claim().map_err(Setback::from)?;
     let now = Instant::now();
     let (reply, mut answer) = oneshot::channel();
+    let (parked, mut is_parked) = oneshot::channel();
     let claimant = Claimant {
         work: Work::one(&Command::Claim(claiming.claim.clone())),
         claim: Arc::new(claiming.claim),
-        wait_until: now + remaining.min(Duration::from_millis(claiming.wait_ms)),
+        wait_until: now + Duration::from_millis(claiming.wait_ms),
         hold: Duration::ZERO,
-        deadline: now + remaining.min(Duration::from_millis(claiming.remaining_ms)),
+        deadline: now + Duration::from_millis(claiming.remaining_ms),
         reply,
+        parked: Some(parked),
     };
     let visit = node.visitors.receive(from, claiming.ticket);
-    node.spawn(claims::run_here(Arc::clone(&node), claimant));
-    let delivery = tokio::select! {
+    node.spawn(claims::run_here(Arc::clone(node), claimant));
+    tokio::select! {
         biased;
-        delivery = &mut answer => delivery,
-        // The claim notices that nobody waits for it any more.
-        () = visit.forgotten() => return Err(Refusal::NotProposed),
-    };
-    match delivery {
-        Ok(Ok(delivery)) => Ok(delivery.take()),
-        Ok(Err(setback)) => Err(setback.into()),
-        Err(_) => Err(Refusal::Unknown),
-    }
-}
-
-/// Claims that peers have parked here, so that they can call them off.
-#[derive(Debug, Default)]
-pub(super) struct Visitors {
-    bells: Mutex<BTreeMap<(PeerId, u64), Arc<Notify>>>,
-}
-
-impl Visitors {
-    fn receive(self: &Arc<Self>, from: PeerId, ticket: u64) -> Visit {
-        let key = (from, ticket);
-        let bell = Arc::new(Notify::new());
-        self.lock().insert(key, Arc::clone(&bell));
-        Visit { visitors: Arc::clone(self), key, bell }
-    }
-
-    fn forget(&self, from: PeerId, ticket: u64) {
-        if let Some(bell) = self.lock().get(&(from, ticket)) {
-            bell.notify_one();
+        delivery = &mut answer => {
+            let delivery = delivery.unwrap_or(Err(Setback::Unknown))?;
+            return Ok(Response::Claimed(Ok(delivery.take())));
         }
+        Ok(()) = &mut is_parked => {}
     }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(PeerId, u64), Arc<Notify>>> {
-        self.bells.lock().expect("nothing panics while the visitors are locked")
-    }
-}
-
-struct Visit {
-    visitors: Arc<Visitors>,
-    key: (PeerId, u64),
-    bell: Arc<Notify>,
-}
-
-impl Visit {
-    async fn forgotten(&self) {
-        self.bell.notified().await;
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        self.visitors.lock().remove(&self.key);
-    }
+    node.spawn(settle_later(Arc::clone(node), visit, answer, permit));
+    Ok(Response::Parked)
 }

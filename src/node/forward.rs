@@ -6,13 +6,12 @@ use raft::CallError;
 use tokio::time::Instant;
 
 use super::{
-    calls::{Claiming, Request, Response, Submitted},
+    calls::{Request, Response, Submitted},
     clock::whole_ms,
     gather::{Setback, Submission, answer_all},
     open::Node,
     routing::Route,
 };
-use crate::queue::Outcome;
 
 /// Calls that may be in flight; while they are, the next one fills.
 pub(super) const CALLS_IN_FLIGHT: usize = 8;
@@ -59,7 +58,7 @@ impl Node {
         request: &Request,
         timeout: Duration,
     ) -> Result<Response, Setback> {
-        let Route::There(leader) = route else { return Err(Setback::NotProposed) };
+        let Route::There { leader, .. } = route else { return Err(Setback::NotProposed) };
         let answer = tokio::select! {
             biased;
             answer = self.replica.call(leader, request.encode(), timeout) => answer,
@@ -72,20 +71,6 @@ impl Node {
             }),
             Err(CallError::Unreachable) => Err(Setback::NotProposed),
             Err(CallError::Lost) => Err(Setback::Unknown),
-        }
-    }
-
-    /// Asks the leader to carry out a claim, which it parks if need be.
-    pub(super) async fn ask_to_claim(
-        &self,
-        route: &Route,
-        claiming: Claiming,
-    ) -> Result<Outcome, Setback> {
-        let timeout = Duration::from_millis(claiming.remaining_ms) + WAY_BACK;
-        match self.ask(route, &Request::Claim(claiming), timeout).await? {
-            Response::Claimed(outcome) => outcome.map_err(Setback::from),
-            Response::Declined => Err(Setback::NotProposed),
-            _ => Err(Setback::Unknown),
         }
     }
 }

@@ -161,6 +161,7 @@ impl Handle {
             hold,
             deadline: wait_until + hold,
             reply,
+            parked: None,
         };
         let node = self.node();
         node.spawn(claims::run(Arc::clone(node), claimant));

@@ -29,6 +29,7 @@ mod gather;
 mod handle;
 mod machine;
 mod open;
+mod parked;
 mod proposer;
 mod reads;
 mod routing;

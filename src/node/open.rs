@@ -4,10 +4,7 @@ use std::{
     fmt,
     future::Future,
     io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use raft::Replica;
@@ -21,10 +18,11 @@ use super::{
     Clock, Handle, Limits,
     admission::Admission,
     clock::ClusterClock,
-    desk::{Desk, Visitors},
+    desk::Desk,
     expiry, forward,
     gather::Pump,
     machine::{Bells, Machine},
+    parked::{Tickets, Visitors},
     proposer,
     reads::{self, Reads},
     routing::{self, Standing},
@@ -94,6 +92,7 @@ pub struct Node {
     pub(super) proposer: Pump,
     pub(super) forwarder: Pump,
     pub(super) reads: Reads,
+    pub(super) tickets: Arc<Tickets>,
     pub(super) visitors: Arc<Visitors>,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) leaders: Mutex<Leaders>,
@@ -104,7 +103,6 @@ pub struct Node {
     pub(super) runtime: tokio::runtime::Handle,
     raft_threads: RaftThreads,
     rng: Mutex<StdRng>,
-    tickets: AtomicU64,
 }
 
 impl Node {
@@ -145,8 +143,7 @@ impl Node {
             clock,
             runtime: tokio::runtime::Handle::current(),
             raft_threads,
-            // A restarted node must not name its claims as its former self did.
-            tickets: AtomicU64::new(rng.next_u64()),
+            tickets: Tickets::starting_at(rng.next_u64()),
             rng: Mutex::new(rng),
         });
         desk.open(&node);
@@ -192,11 +189,6 @@ impl Node {
     /// Looks at this replica's machine.
     pub(super) fn look<T>(&self, view: impl FnOnce(&Machine) -> T) -> T {
         self.replica.look(view)
-    }
-
-    /// A number that this process has not used for a claim.
-    pub(super) fn next_ticket(&self) -> u64 {
-        self.tickets.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The random part of a fresh id.

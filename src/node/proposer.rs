@@ -32,7 +32,7 @@ async fn propose(node: Arc<Node>, batch: Vec<Submission>) {
     let route = node.standing.borrow().route();
     let stamp = match route {
         Route::Here { term } => node.cluster_clock.stamp(term),
-        Route::Nowhere | Route::There(_) => None,
+        Route::Nowhere | Route::There { .. } => None,
     };
     let Some(stamp) = stamp else {
         answer_all(batch, Setback::NotProposed);
@@ -48,7 +48,9 @@ async fn propose(node: Arc<Node>, batch: Vec<Submission>) {
     };
     match outcomes {
         Ok(outcomes) => hand_back(batch, outcomes),
-        Err(ProposeError::NotLeader { .. } | ProposeError::Stopped) => {
+        Err(
+            ProposeError::NotLeader { .. } | ProposeError::Stopped | ProposeError::TooLarge { .. },
+        ) => {
             answer_all(batch, Setback::NotProposed);
         }
         Err(ProposeError::Unknown) => answer_all(batch, Setback::Unknown),

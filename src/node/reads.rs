@@ -89,7 +89,7 @@ impl Node {
                     () = self.rerouted(&route) => None,
                 }
             }
-            Route::There(_) => {
+            Route::There { .. } => {
                 let answer = self.ask(&route, &Request::ReadIndex, ROUND_PATIENCE).await;
                 match answer {
                     Ok(Response::ReadIndex(Ok(index))) => Some(index),

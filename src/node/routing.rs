@@ -42,7 +42,12 @@ pub(super) enum Route {
         term: u64,
     },
     /// To the leader.
-    There(Peer),
+    There {
+        /// The term that it leads.
+        term: u64,
+        /// Where it is.
+        leader: Peer,
+    },
 }
 
 impl Standing {
@@ -65,7 +70,7 @@ impl Standing {
         match (&self.leader, self.role) {
             (Some(_), Role::Leader) if self.is_in_office => Route::Here { term: self.term },
             (None, _) | (_, Role::Leader) => Route::Nowhere,
-            (Some(leader), _) => Route::There(leader.clone()),
+            (Some(leader), _) => Route::There { term: self.term, leader: leader.clone() },
         }
     }
 }

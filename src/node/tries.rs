@@ -55,7 +55,7 @@ impl Node {
             let attempt = match &route {
                 Route::Nowhere => Err(Setback::NotProposed),
                 Route::Here { .. } => self.proposer.submit(work.clone(), deadline).await,
-                Route::There(_) => self.forwarder.submit(work.clone(), deadline).await,
+                Route::There { .. } => self.forwarder.submit(work.clone(), deadline).await,
             };
             match attempt {
                 Ok(outcomes) => return Ok(outcomes),

@@ -85,6 +85,7 @@ fn requests_keep_the_bytes_of_their_format() {
     let requests = [
         ("submit", Request::Submit(vec![submitted])),
         ("claim", Request::Claim(claiming)),
+        ("settle", Request::Settle { ticket: 3, outcome: Err(Refusal::Unknown) }),
         ("forget", Request::Forget { ticket: 3 }),
         ("read_index", Request::ReadIndex),
         ("resigning", Request::Resigning { term: 8 }),
@@ -110,6 +111,8 @@ fn responses_keep_the_bytes_of_their_format() {
     let responses = [
         ("submitted", Response::Submitted(submitted)),
         ("claimed", Response::Claimed(Ok(claimed))),
+        ("parked", Response::Parked),
+        ("settled", Response::Settled { is_wanted: true }),
         ("forgotten", Response::Forgotten),
         ("read_index", Response::ReadIndex(Ok(12))),
         ("noted", Response::Noted),
