@@ -26,7 +26,7 @@ use crate::{
         Raft,
         blocking::Blocking,
         config,
-        log_store::LogStore,
+        log_store::{LOG_CACHE_BYTES, LogStore},
         machine_store::MachineStore,
         network::Network,
         seeded,
@@ -293,7 +293,7 @@ impl<S: StateMachine> Replica<S> {
         let bootstrapper = Arc::new(bootstrapper);
         let directory = bootstrapper.directory();
 
-        let log_store = LogStore::new(log.clone(), &recovered);
+        let log_store = LogStore::new(log.clone(), &recovered, blocking);
         let log_store = log_store.map_err(|source| cannot("read the log", source))?;
         let machine = MachineStore::new(machine, snapshots.clone(), blocking);
         let raft = Raft::new(me.id, config, network, log_store, machine.clone()).await;
@@ -393,9 +393,6 @@ fn network(
 fn cannot(action: &str, source: std::io::Error) -> OpenError {
     OpenError::Io { action: action.to_owned(), source }
 }
-
-/// How much of the newest log stays in memory: the appends in flight to a follower, a few times.
-const LOG_CACHE_BYTES: u64 = 64 << 20;
 
 /// Whom openraft names, if it leads: one that leadership is being handed to does not yet.
 fn known_leader(forward: ForwardToLeader<TypeConfig>) -> Option<Peer> {

@@ -24,7 +24,7 @@ use crate::{
     Peer, codec,
     consensus::{
         blocking::Blocking,
-        types::{Snapshot, SnapshotData, SnapshotMeta, SnapshotResponse, Vote},
+        types::{Snapshot, SnapshotMeta, SnapshotResponse, Vote},
     },
     snapshots::SnapshotFile,
     transport::{
@@ -70,9 +70,7 @@ pub(crate) async fn send(
     vote: Vote,
     snapshot: Snapshot,
 ) -> Result<SnapshotResponse, SendError> {
-    let Snapshot { meta, snapshot: SnapshotData::Kept(file) } = snapshot else {
-        return Err(io::Error::other("only a snapshot of one's own can be sent").into());
-    };
+    let Snapshot { meta, snapshot: file } = snapshot;
     let length = file.len;
     let mut link = dialer.dial(target, Channel::Snapshot).await?;
     link.writer.queue(Kind::SnapshotBegin, 0, &SnapshotBegin { vote, meta, length })?;
