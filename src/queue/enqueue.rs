@@ -1,21 +1,24 @@
 //! Adding jobs: all of a list, or none.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Add, Added, Answer, Change, Delay, JobId, JobState, LEASE_MS_DEFAULT, LEASE_MS_MAX,
     LEASE_MS_MIN, MAX_ATTEMPTS_DEFAULT, MAX_ATTEMPTS_MAX, NewJob, Once, PRIORITY_MAX, Payload,
     Rejection, State, TAGS_MAX, chain,
-    job::{Job, Phase, Wake},
+    dependency::{self, Outlook},
+    job::{Bonds, EndState, Job, Phase, Report, Wake},
     snapshot::QueueRecord,
     state::Kept,
 };
 
 /// A list of jobs that may be added, every one of them.
 pub(super) struct Checked<'command> {
-    jobs: &'command [NewJob],
-    content_hashes: Vec<u64>,
-    has_new: bool,
+    /// Each with its content hash if it is new, the first of its id.
+    jobs: Vec<(&'command NewJob, Option<u64>)>,
 }
 
 impl State {
@@ -26,7 +29,7 @@ impl State {
     ) -> Result<Answer, Rejection> {
         let checked = self.check(&add.jobs)?;
         // After idempotency: a repeat is answered even when nothing new is taken.
-        if checked.has_new && !self.has_room_for_tombstones() {
+        if checked.has_new() && !self.has_room_for_tombstones() {
             return Err(self.full());
         }
         Ok(Answer::Added(self.enqueue(checked, changes)))
@@ -37,9 +40,13 @@ impl State {
         &self,
         jobs: &'command [NewJob],
     ) -> Result<Checked<'command>, Rejection> {
-        let mut content_hashes = Vec::with_capacity(jobs.len());
-        let mut has_new = false;
+        let mut checked = Vec::with_capacity(jobs.len());
         let mut in_batch: BTreeMap<&JobId, u64> = BTreeMap::new();
+        let names: BTreeSet<&JobId> = if jobs.iter().all(|job| job.depends_on.is_empty()) {
+            BTreeSet::new()
+        } else {
+            jobs.iter().map(|job| &job.id).collect()
+        };
         for (index, job) in (0..).zip(jobs) {
             check_fields(index, job)?;
             let content_hash = chain::content_hash(job);
@@ -47,13 +54,34 @@ impl State {
             if known.is_some_and(|known| known != content_hash) {
                 return Err(Rejection::JobIdConflict { job: job.id.clone(), index });
             }
-            has_new |= known.is_none();
+            if known.is_none() {
+                self.check_dependencies(index, job, &names)?;
+            }
             if jobs.len() > 1 {
                 in_batch.insert(&job.id, content_hash);
             }
-            content_hashes.push(content_hash);
+            checked.push((job, known.is_none().then_some(content_hash)));
         }
-        Ok(Checked { jobs, content_hashes, has_new })
+        let checked = Checked { jobs: checked };
+        if names.is_empty() { Ok(checked) } else { checked.without_circles() }
+    }
+
+    /// Whether all it depends on is known, or comes with its list.
+    fn check_dependencies(
+        &self,
+        index: u32,
+        job: &NewJob,
+        in_list: &BTreeSet<&JobId>,
+    ) -> Result<(), Rejection> {
+        let is_known = |id: &JobId| in_list.contains(id) || self.find(id).is_some();
+        match job.depends_on.iter().find(|dependency| !is_known(dependency)) {
+            None => Ok(()),
+            Some(unknown) => Err(Rejection::Invalid {
+                index,
+                field: "depends_on".into(),
+                reason: format!("names {unknown}, which is not known").into(),
+            }),
+        }
     }
 
     pub(super) fn enqueue(
@@ -61,13 +89,12 @@ impl State {
         checked: Checked<'_>,
         changes: &mut Vec<Change>,
     ) -> Vec<Added> {
-        let with_hashes = checked.jobs.iter().zip(checked.content_hashes);
-        with_hashes
-            .map(|(new, content_hash)| match self.state_of(&new.id) {
-                Some(state) => added(new, state, Once::Duplicate),
-                None => added(new, self.insert(new, content_hash, changes), Once::First),
-            })
-            .collect()
+        let jobs = checked.jobs.into_iter();
+        jobs.map(|(new, content_hash)| match content_hash {
+            Some(content_hash) => added(new, self.insert(new, content_hash, changes), Once::First),
+            None => added(new, self.state_of(&new.id), Once::Duplicate),
+        })
+        .collect()
     }
 
     fn insert(&mut self, new: &NewJob, content_hash: u64, changes: &mut Vec<Change>) -> JobState {
@@ -79,7 +106,7 @@ impl State {
         self.indexes.add(&job);
         self.next_job.0 += 1;
         self.rev.0 += 1;
-        changes.extend(Change::of(&job));
+        changes.extend(self.indexes.change_of(&job));
         self.jobs.insert(job.number, Arc::new(job));
         state
     }
@@ -89,6 +116,7 @@ impl State {
         let by_type = &self.indexes.counts.by_type;
         let work_type = by_type.get_key_value(&new.work_type).map_or(&new.work_type, |it| it.0);
         let (queue, work_type) = (queue.clone(), work_type.clone());
+        let (phase, bonds, report) = self.prospects_of(new);
         Job {
             number: self.next_job,
             id: new.id.clone(),
@@ -105,9 +133,39 @@ impl State {
             backoff: new.backoff,
             added_at: self.wall,
             expires_at: new.expires_in_ms.map(|ms| self.clock.after(ms)),
-            phase: self.phase_after(new.delay),
+            phase,
+            bonds,
             attempts: Vec::new(),
-            report: None,
+            report,
+        }
+    }
+
+    /// Where a new job goes, what ties it to others, and why it has failed at once if it has.
+    fn prospects_of(&self, new: &NewJob) -> (Phase, Option<Box<Bonds>>, Option<Box<Report>>) {
+        let delayed = self.phase_after(new.delay);
+        if new.depends_on.is_empty() && new.group.is_none() {
+            return (delayed, None, None);
+        }
+        let mut bonds = Box::new(Bonds {
+            group: new.group.clone(),
+            depends_on: new.depends_on.clone(),
+            unmet: BTreeSet::new(),
+            on_dependency_failure: new.on_dependency_failure,
+        });
+        match self.outlook(new) {
+            Outlook::Free => (delayed, Some(bonds), None),
+            Outlook::Blocked(unmet) => {
+                bonds.unmet = unmet;
+                let wake = match delayed {
+                    Phase::Scheduled(wake) => Some(wake),
+                    _ => None,
+                };
+                (Phase::Blocked(wake), Some(bonds), None)
+            }
+            Outlook::Doomed(reason) => {
+                let report = Report { failure: Some(reason.into()), ..Report::default() };
+                (self.ending(EndState::Failed), Some(bonds), Some(Box::new(report)))
+            }
         }
     }
 
@@ -139,11 +197,8 @@ impl State {
         })
     }
 
-    fn state_of(&self, id: &JobId) -> Option<JobState> {
-        Some(match self.find(id)? {
-            Kept::Job(job) => job.state(),
-            Kept::Tombstone(tombstone) => tombstone.state(),
-        })
+    fn state_of(&self, id: &JobId) -> JobState {
+        self.find(id).expect("it was known when the list was checked, or came with it").state()
     }
 
     fn full(&self) -> Rejection {
@@ -151,6 +206,25 @@ impl State {
         Rejection::Full {
             reason: "too many jobs have finished lately: every tombstone is taken".into(),
             retry_after_ms: room_at.0.saturating_sub(self.clock.0).max(1),
+        }
+    }
+}
+
+impl Checked<'_> {
+    fn has_new(&self) -> bool {
+        self.jobs.iter().any(|(_, content_hash)| content_hash.is_some())
+    }
+
+    fn without_circles(self) -> Result<Self, Rejection> {
+        let with_places = (0..).zip(&self.jobs);
+        let new = with_places.filter(|(_, (_, content_hash))| content_hash.is_some());
+        let (places, jobs): (Vec<u32>, Vec<&NewJob>) = new.map(|(at, (job, _))| (at, *job)).unzip();
+        match dependency::circle_in(&jobs) {
+            None => Ok(self),
+            Some(place) => Err(Rejection::DependencyCycle {
+                index: places[place],
+                job: jobs[place].id.clone(),
+            }),
         }
     }
 }
@@ -186,12 +260,6 @@ fn check_fields(index: u32, job: &NewJob) -> Result<(), Rejection> {
     }
     if job.tags.len() > TAGS_MAX {
         return reason("tags", format!("must be at most {TAGS_MAX}"));
-    }
-    if !job.depends_on.is_empty() {
-        return reason("depends_on", "is not supported yet".into());
-    }
-    if job.group.is_some() {
-        return reason("group", "is not supported yet".into());
     }
     Ok(())
 }

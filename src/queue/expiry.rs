@@ -9,14 +9,15 @@ use super::{
 
 impl State {
     /// Moves the clocks and does what has fallen due: leases and delays first, clearing away last.
-    pub(super) fn pass_time(&mut self, stamp: Stamp, changes: &mut Vec<Change>) {
+    /// Returns how many steps the entry has left.
+    pub(super) fn pass_time(&mut self, stamp: Stamp, changes: &mut Vec<Change>) -> u32 {
         self.clock = self.clock.max(stamp.clock);
         self.wall = stamp.wall;
-        for _ in 0..self.limits.steps_max {
-            if !self.step(changes) {
-                return;
-            }
+        let mut steps_left = self.limits.steps_max;
+        while steps_left > 0 && self.step(changes) {
+            steps_left -= 1;
         }
+        steps_left
     }
 
     /// Whether something has fallen due that [`State::pass_time`] left over.
@@ -24,6 +25,7 @@ impl State {
         let timers = &self.indexes.timers;
         timers.due(self.clock).is_some()
             || timers.due_by_wall(self.wall).is_some()
+            || self.indexes.dependents.next().is_some()
             || (self.has_room_for_tombstones() && timers.due_to_reap(self.clock).is_some())
     }
 
@@ -51,9 +53,11 @@ impl State {
             }
         } else if let Some(number) = timers.due_by_wall(self.wall) {
             self.wake(number, changes);
+        } else if self.settle_dependent(changes) {
+            // Before anything is cleared away: until then it is known how the dependency ended.
         } else if self.tombstones.get_min().is_some_and(|oldest| oldest.1.until <= self.clock) {
             self.remove_oldest_tombstone();
-        } else if let Some(number) = timers.due_to_reap(self.clock)
+        } else if let Some(number) = self.indexes.timers.due_to_reap(self.clock)
             && self.has_room_for_tombstones()
         {
             self.bury(number);

@@ -10,6 +10,8 @@ use imbl::OrdMap;
 use super::{
     Claim, JobId, JobNumber, RequestId, Token, WorkerId, chain,
     counts::Counts,
+    dependency::Dependents,
+    group::Groups,
     job::{Attempt, Job, Phase},
     ready::Ready,
     timers::Timers,
@@ -23,6 +25,8 @@ pub(super) struct Indexes {
     pub(super) ready: Ready,
     pub(super) timers: Timers,
     pub(super) counts: Counts,
+    pub(super) dependents: Dependents,
+    pub(super) groups: Groups,
     /// What each worker holds.
     pub(super) holders: BTreeMap<WorkerId, BTreeSet<JobNumber>>,
     /// Which grants answered which claim, in the order of the grants. The hash is a hint: whoever
@@ -52,7 +56,23 @@ impl Indexes {
         for (number, tombstone) in tombstones {
             indexes.inter(tombstone, *number);
         }
+        indexes.link(jobs);
         indexes
+    }
+
+    /// Finds the dependencies that have ended and that jobs wait for: only when all are there.
+    pub(super) fn link(&mut self, jobs: &OrdMap<JobNumber, Arc<Job>>) {
+        let has_ended = |id: &JobId| match self.ids.get(id) {
+            Some(Place::Job(number)) => {
+                jobs.get(number).is_some_and(|job| job.state().is_terminal())
+            }
+            Some(Place::Tombstone(_)) | None => true,
+        };
+        let mut ended = self.dependents.awaited();
+        ended.retain(has_ended);
+        for id in &ended {
+            self.dependents.on_end(id);
+        }
     }
 
     /// A job has come into the state.
@@ -85,7 +105,9 @@ impl Indexes {
     pub(super) fn enter(&mut self, job: &Job) {
         self.counts.enter(job);
         self.timers.enter(job);
-        if job.phase == Phase::Pending {
+        self.dependents.enter(job);
+        self.groups.enter(job);
+        if self.is_ready(job) {
             self.ready.insert(job);
         }
         if let Some(holder) = job.holder() {
@@ -104,6 +126,8 @@ impl Indexes {
     pub(super) fn leave(&mut self, job: &Job) {
         self.counts.leave(job);
         self.timers.leave(job);
+        self.dependents.leave(job);
+        self.groups.leave(job);
         if job.phase == Phase::Pending {
             self.ready.remove(job);
         }
@@ -115,6 +139,11 @@ impl Indexes {
                 self.holders.remove(holder);
             }
         }
+    }
+
+    /// Whether it may be claimed now.
+    pub(super) fn is_ready(&self, job: &Job) -> bool {
+        job.phase == Phase::Pending && self.groups.lets(job)
     }
 
     /// A claim was granted a job.

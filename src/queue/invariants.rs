@@ -30,7 +30,8 @@ pub fn check(state: &State) -> Result<(), Violation> {
     require("S14", derived == state.indexes, || {
         format!("the indexes are {:?} and should be {derived:?}", state.indexes)
     })?;
-    check_tokens_are_unique(state)
+    check_tokens_are_unique(state)?;
+    check_groups(state)
 }
 
 /// Checks each job and tombstone by itself, and that the indexes name each of them once. O(n).
@@ -140,7 +141,11 @@ fn check_attempts(state: &State, job: &Job) -> Result<(), Violation> {
         under_way == leased && (leased.is_empty() || job.last_token() == leased.first().copied()),
         || format!("{id} is leased under {leased:?}, its attempts under way are {under_way:?}"),
     )?;
-    let can_run = !matches!(job.phase, Phase::Pending | Phase::Scheduled(_));
+    let can_run = !matches!(job.phase, Phase::Pending | Phase::Scheduled(_) | Phase::Blocked(_));
+    let waits = matches!(job.phase, Phase::Blocked(_));
+    require("S13", !waits || job.unmet().next().is_some(), || {
+        format!("{id} is blocked and waits for nothing")
+    })?;
     require("S10", can_run || job.has_attempts_left(), || {
         format!("{id} waits for an attempt that it does not have")
     })
@@ -152,6 +157,17 @@ fn check_tokens_are_unique(state: &State) -> Result<(), Violation> {
         for attempt in &job.attempts {
             let is_new = seen.insert(attempt.token);
             require("S5", is_new, || format!("{:?} was issued twice", attempt.token))?;
+        }
+    }
+    Ok(())
+}
+
+/// A group never has two leased (S11).
+fn check_groups(state: &State) -> Result<(), Violation> {
+    let mut holding = BTreeSet::new();
+    for job in state.jobs.values().filter(|job| job.lease().is_some()) {
+        if let Some(group) = job.group() {
+            require("S11", holding.insert(group), || format!("group {group} has two leased"))?;
         }
     }
     Ok(())

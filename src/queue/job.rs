@@ -1,13 +1,17 @@
 //! A job as the state keeps it. Its fields are the snapshot's format (`snapshot::VERSION`).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ATTEMPTS_KEPT, Added, AttemptEnd, Backoff, ClockMs, JobId, JobState, PRIORITY_MAX, Payload,
-    QueueName, RequestId, Token, WallMs, WorkType, WorkerId, lease::Lease,
+    ATTEMPTS_KEPT, Added, AttemptEnd, Backoff, ClockMs, GroupName, JobId, JobState,
+    OnDependencyFailure, PRIORITY_MAX, Payload, QueueName, RequestId, Token, WallMs, WorkType,
+    WorkerId, lease::Lease,
 };
 
 /// A job's place in the order of adding, from 0; never used twice. It is the job's name inside the
@@ -40,6 +44,8 @@ pub struct Job {
     pub(super) added_at: WallMs,
     /// It becomes `expired` when not claimed for the first time by then.
     pub(super) expires_at: Option<ClockMs>,
+    /// What ties it to other jobs; `None`: nothing, the usual case.
+    pub(super) bonds: Option<Box<Bonds>>,
     pub(super) phase: Phase,
     /// The last [`ATTEMPTS_KEPT`], oldest first. Once there is one it never empties.
     pub(super) attempts: Vec<Attempt>,
@@ -52,12 +58,25 @@ pub struct Job {
 pub(super) enum Phase {
     /// Delayed, or backing off.
     Scheduled(Wake),
-    /// Ready to be claimed.
+    /// Waits for its dependencies, and then perhaps for this.
+    Blocked(Option<Wake>),
+    /// Ready to be claimed, once it is the head of its group.
     Pending,
     /// Claimed or running.
     Leased(Lease),
     /// In a terminal state.
     Ended(Ending),
+}
+
+/// What ties a job to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Bonds {
+    pub(super) group: Option<GroupName>,
+    /// As they were named.
+    pub(super) depends_on: Vec<JobId>,
+    /// Those of them that it still waits for; not empty while it is blocked.
+    pub(super) unmet: BTreeSet<JobId>,
+    pub(super) on_dependency_failure: OnDependencyFailure,
 }
 
 /// What a scheduled job waits for.
@@ -119,7 +138,7 @@ pub(super) struct Ended {
     pub(super) run_at: Option<WallMs>,
 }
 
-/// What the workers of a job reported.
+/// What was reported of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Report {
     /// JSON, from the last heartbeat that carried some.
@@ -128,6 +147,8 @@ pub(super) struct Report {
     pub(super) result: Option<Bytes>,
     /// What `complete` answered about the jobs of its `then`.
     pub(super) then: Vec<Added>,
+    /// Why it failed without an attempt of its own.
+    pub(super) failure: Option<Arc<str>>,
 }
 
 /// A place in the order of claims: the lesser goes first. Higher priorities first, then add order.
@@ -144,6 +165,22 @@ impl Job {
 
     pub(super) fn rank(&self) -> Rank {
         Rank { urgency: PRIORITY_MAX.saturating_sub(self.priority), number: self.number }
+    }
+
+    pub(super) fn group(&self) -> Option<&GroupName> {
+        self.bonds.as_ref()?.group.as_ref()
+    }
+
+    /// The dependencies that it waits for.
+    pub(super) fn unmet(&self) -> impl Iterator<Item = &JobId> {
+        self.bonds.iter().flat_map(|bonds| &bonds.unmet)
+    }
+
+    /// It does not wait for this dependency any more.
+    pub(super) fn meet(&mut self, dependency: &JobId) {
+        if let Some(bonds) = &mut self.bonds {
+            bonds.unmet.remove(dependency);
+        }
     }
 
     pub(super) fn lease(&self) -> Option<&Lease> {
@@ -202,6 +239,7 @@ impl Phase {
     pub(super) fn state(&self) -> JobState {
         match self {
             Self::Scheduled(_) => JobState::Scheduled,
+            Self::Blocked(_) => JobState::Blocked,
             Self::Pending => JobState::Pending,
             Self::Leased(lease) if lease.is_running => JobState::Running,
             Self::Leased(_) => JobState::Claimed,

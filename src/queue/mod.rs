@@ -14,9 +14,11 @@
 mod chain;
 mod command;
 mod counts;
+mod dependency;
 mod dispatch;
 mod enqueue;
 mod expiry;
+mod group;
 mod idempotency;
 mod ids;
 mod indexes;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    AttemptEnd, Job, JobId, JobNumber, JobState, Payload, QueueName, State, Token, Tombstone,
-    WallMs, WorkType, WorkerId,
+    AttemptEnd, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName, State, Token,
+    Tombstone, WallMs, WorkType, WorkerId,
     job::{Attempt, Phase},
     state::Kept,
 };
@@ -49,15 +49,19 @@ pub struct JobView {
     pub attempts_lost: u32,
     /// The last 32 attempts, oldest first.
     pub attempts: Vec<AttemptView>,
+    /// What it waits, or waited, for.
+    pub depends_on: Vec<JobId>,
+    /// Its group.
+    pub group: Option<GroupName>,
     /// JSON: what came out.
     pub result: Option<Bytes>,
-    /// What went wrong in the last attempt that said so.
+    /// What went wrong: why it failed without an attempt, else what its last attempt that failed said.
     pub error: Option<Arc<str>>,
     /// JSON: how far its worker is, or was.
     pub progress: Option<Bytes>,
     /// When it was added.
     pub added_at: WallMs,
-    /// When it may be handed out; only while it is scheduled.
+    /// When it may be handed out; only while it is scheduled, or blocked and delayed.
     pub run_at: Option<WallMs>,
     /// Who holds it, and how; only while it is leased.
     pub lease: Option<LeaseView>,
@@ -247,12 +251,14 @@ impl State {
             attempts_used: job.attempts_used,
             attempts_lost: job.attempts_lost,
             attempts: job.attempts.iter().map(AttemptView::of).collect(),
+            depends_on: job.bonds.as_ref().map_or_else(Vec::new, |bonds| bonds.depends_on.clone()),
+            group: job.group().cloned(),
             result: report.and_then(|report| report.result.clone()),
-            error: last_error(job),
+            error: error_of(job),
             progress: report.and_then(|report| report.progress.clone()),
             added_at: job.added_at,
             run_at: match &job.phase {
-                Phase::Scheduled(wake) => Some(wake.run_at()),
+                Phase::Scheduled(wake) | Phase::Blocked(Some(wake)) => Some(wake.run_at()),
                 _ => None,
             },
             lease,
@@ -265,6 +271,21 @@ impl State {
 }
 
 impl JobState {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Blocked => "blocked",
+            Self::Pending => "pending",
+            Self::Claimed => "claimed",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
     /// Whether it is final until an explicit retry.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Expired)
@@ -311,7 +332,10 @@ impl TombstoneView {
     }
 }
 
-fn last_error(job: &Job) -> Option<Arc<str>> {
-    let ended = job.attempts.iter().rev().filter_map(|attempt| attempt.ended.as_ref());
-    ended.filter_map(|ended| ended.error.clone()).next()
+fn error_of(job: &Job) -> Option<Arc<str>> {
+    if let Some(failure) = job.report.as_ref().and_then(|report| report.failure.clone()) {
+        return Some(failure);
+    }
+    let mut ended = job.attempts.iter().rev().filter_map(|attempt| attempt.ended.as_ref());
+    ended.find_map(|ended| ended.error.clone())
 }

@@ -40,15 +40,17 @@ impl Ready {
         listed.find_map(|lanes| best(&lanes.heads, &lanes.by_type, types))
     }
 
-    pub(super) fn insert(&mut self, job: &Job) {
+    /// Whether it was not there before.
+    pub(super) fn insert(&mut self, job: &Job) -> bool {
         let rank = job.rank();
         let lanes = entry(&mut self.queues, &job.queue);
         let lane = entry(&mut lanes.by_type, &job.work_type);
         let head = lane.first().copied();
-        lane.insert(rank);
+        let is_new = lane.insert(rank);
         if head.is_none_or(|head| rank < head) {
             self.replace_head(job, head, Some(rank));
         }
+        is_new
     }
 
     pub(super) fn remove(&mut self, job: &Job) {

@@ -152,7 +152,7 @@ impl State {
         let (state, number) = match self.find(&cancel.job) {
             None => return Err(Rejection::JobNotFound { job: cancel.job.clone() }),
             Some(Kept::Job(job)) => (job.state(), Some(job.number)),
-            Some(Kept::Tombstone(tombstone)) => (tombstone.state(), None),
+            Some(buried @ Kept::Tombstone(_)) => (buried.state(), None),
         };
         match number {
             _ if state == JobState::Cancelled => Ok(Answer::Cancelled(Once::Duplicate)),

@@ -153,10 +153,8 @@ impl State {
         records: impl IntoIterator<Item = Result<Record, E>>,
     ) -> Result<Self, RestoreError<E>> {
         let mut records = records.into_iter();
-        let header = match records.next().transpose().map_err(RestoreError::Source)? {
-            Some(Record::Header(header)) => header,
-            _ => return Err(RestoreError::NoHeader),
-        };
+        let first = records.next().transpose().map_err(RestoreError::Source)?;
+        let Some(Record::Header(header)) = first else { return Err(RestoreError::NoHeader) };
         if header.version != SNAPSHOT_VERSION {
             return Err(RestoreError::UnknownVersion { found: header.version });
         }
@@ -165,6 +163,7 @@ impl State {
             state.take(record.map_err(RestoreError::Source)?)?;
         }
         state.check_whole(&header)?;
+        state.indexes.link(&state.jobs);
         invariants::check_parts(&state).map_err(RestoreError::Contradiction)?;
         Ok(state)
     }

@@ -108,13 +108,17 @@ impl State {
     /// Applies one entry: lets its time pass, then its commands in order.
     pub fn apply(&mut self, entry: &Entry) -> Applied {
         let mut changes = Vec::new();
-        self.pass_time(entry.stamp, &mut changes);
+        let mut steps_left = self.pass_time(entry.stamp, &mut changes);
         let outcomes = entry
             .commands
             .iter()
             .map(|command| {
                 let result = self.carry_out(command, &mut changes);
-                Outcome { rev: self.rev, result }
+                let outcome = Outcome { rev: self.rev, result };
+                while steps_left > 0 && self.settle_dependent(&mut changes) {
+                    steps_left -= 1;
+                }
+                outcome
             })
             .collect();
         let applied = Applied { outcomes, changes };
@@ -196,7 +200,19 @@ impl State {
         edit(job);
         self.indexes.enter(job);
         self.rev.0 += 1;
-        changes.extend(Change::of(job));
+        changes.extend(self.indexes.change_of(job));
+        let freed = job.group().filter(|_| job.state().is_terminal());
+        if let Some(next) = freed.and_then(|group| self.indexes.groups.head(group)) {
+            self.offer(next, changes);
+        }
+    }
+
+    /// Makes the head of a group ready if it waited only for the one before it.
+    fn offer(&mut self, number: JobNumber, changes: &mut Vec<Change>) {
+        let job = self.jobs.get(&number).expect("indexes name only jobs of the state");
+        if self.indexes.is_ready(job) && self.indexes.ready.insert(job) {
+            changes.extend(self.indexes.change_of(job));
+        }
     }
 
     /// Edits what a job's state does not depend on, its deadline at the most.
@@ -205,6 +221,11 @@ impl State {
         self.indexes.timers.leave(job);
         edit(job);
         self.indexes.timers.enter(job);
+    }
+
+    /// For what no index knows of.
+    pub(super) fn job_mut(&mut self, number: JobNumber) -> &mut Job {
+        editable(&mut self.jobs, number)
     }
 
     pub(super) fn job_numbered(&self, number: JobNumber) -> &Arc<Job> {
@@ -225,17 +246,17 @@ impl State {
     }
 }
 
-impl Change {
+impl Indexes {
     /// What the state that a job has just come into means to those who wait.
-    pub(super) fn of(job: &Job) -> Option<Self> {
+    pub(super) fn change_of(&self, job: &Job) -> Option<Change> {
         match job.phase {
-            Phase::Pending => {
-                Some(Self::Ready { queue: job.queue.clone(), work_type: job.work_type.clone() })
+            Phase::Pending if self.is_ready(job) => {
+                Some(Change::Ready { queue: job.queue.clone(), work_type: job.work_type.clone() })
             }
             Phase::Ended(ending) => {
-                Some(Self::Ended { job: job.id.clone(), state: ending.how.state() })
+                Some(Change::Ended { job: job.id.clone(), state: ending.how.state() })
             }
-            Phase::Scheduled(_) | Phase::Leased(_) => None,
+            _ => None,
         }
     }
 }

@@ -44,7 +44,7 @@ impl Timers {
             Phase::Ended(ending) => {
                 self.reaps.insert((ending.reap_at, job.number));
             }
-            Phase::Pending => {}
+            Phase::Blocked(_) | Phase::Pending => {}
         }
         if let Some(at) = expiry_of(job) {
             self.clock.insert((at, job.number, Due::Expiry));
@@ -65,7 +65,7 @@ impl Timers {
             Phase::Ended(ending) => {
                 self.reaps.remove(&(ending.reap_at, job.number));
             }
-            Phase::Pending => {}
+            Phase::Blocked(_) | Phase::Pending => {}
         }
         if let Some(at) = expiry_of(job) {
             self.clock.remove(&(at, job.number, Due::Expiry));
@@ -107,6 +107,6 @@ impl Timers {
 
 /// When the job expires unclaimed; `None` once it was claimed or has ended.
 fn expiry_of(job: &Job) -> Option<ClockMs> {
-    let is_waiting = matches!(job.phase, Phase::Scheduled(_) | Phase::Pending);
+    let is_waiting = matches!(job.phase, Phase::Scheduled(_) | Phase::Blocked(_) | Phase::Pending);
     job.expires_at.filter(|_| is_waiting && job.attempts.is_empty())
 }

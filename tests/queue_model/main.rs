@@ -1,0 +1,204 @@
+//! The rules of the queue against a model of them, over more than a million random commands: after
+//! every entry both gave the same answers, are at the same revision, count the same, and show the
+//! same of every job. At random points the state is frozen, restored and goes on from there.
+//!
+//! A failure prints its seed and the shortest run that a search found to fail as well.
+
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
+mod commands;
+mod model;
+mod tally;
+
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use commands::{Generator, Profile};
+use model::Model;
+use quorate::queue::{Applied, Command, Deadlines, Entry, Found, State, WorkerId, invariants};
+use tally::Tally;
+
+/// One step of a run.
+#[derive(Debug, Clone)]
+struct Step {
+    entry: Entry,
+    /// Whether the state is frozen and restored after the entry.
+    restores: bool,
+}
+
+/// The rules and the model side by side.
+struct Pair {
+    state: State,
+    model: Model,
+}
+
+const ENTRIES_PER_SEED: usize = 400;
+const SEEDS: u64 = 230;
+
+fn run_seeds(seeds: std::ops::Range<u64>) {
+    let mut commands = 0;
+    let mut tally = Tally::new();
+    for seed in seeds {
+        let profile = Profile::of(seed);
+        let mut steps: Vec<Step> = Vec::new();
+        let run = || generate_and_run(seed, profile, &mut steps, &mut tally);
+        let outcome = catch_unwind(AssertUnwindSafe(run));
+        if let Err(complaint) = outcome.unwrap_or_else(|_| Err("a panic, see above".to_owned())) {
+            let shortest = shrink(profile, steps);
+            let again = replay(profile, &shortest);
+            panic!("seed {seed}: {complaint}\nshortest: {shortest:#?}\nwhich says: {again:?}");
+        }
+        commands += steps.iter().map(|step| step.entry.commands.len()).sum::<usize>();
+    }
+    assert!(commands > 500_000, "{commands} commands are too few");
+    tally::assert_has_seen_everything(&tally);
+}
+
+fn generate_and_run(
+    seed: u64,
+    profile: Profile,
+    steps: &mut Vec<Step>,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let mut generator = Generator::new(seed, profile);
+    let mut pair = Pair::new(profile);
+    for number in 0..ENTRIES_PER_SEED {
+        let step = Step { entry: generator.entry(), restores: number % 37 == 36 };
+        steps.push(step.clone());
+        let applied = pair.take(&step)?;
+        generator.learn(&applied);
+        tally::count(tally, &applied);
+    }
+    Ok(())
+}
+
+fn replay(profile: Profile, steps: &[Step]) -> Result<(), String> {
+    let run = || {
+        let mut pair = Pair::new(profile);
+        steps.iter().try_for_each(|step| pair.take(step).map(drop))
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("a panic".to_owned()))
+}
+
+/// Leaves out whatever the failure does not need: entries in ever smaller pieces, then commands.
+fn shrink(profile: Profile, mut steps: Vec<Step>) -> Vec<Step> {
+    let mut piece = steps.len().div_ceil(2);
+    while piece > 0 {
+        let mut at = 0;
+        while at < steps.len() {
+            let mut fewer = steps.clone();
+            fewer.drain(at..(at + piece).min(steps.len()));
+            if replay(profile, &fewer).is_err() {
+                steps = fewer;
+            } else {
+                at += piece;
+            }
+        }
+        piece /= 2;
+    }
+    for at in 0..steps.len() {
+        for command in (0..steps[at].entry.commands.len()).rev() {
+            let mut fewer = steps.clone();
+            fewer[at].entry.commands.remove(command);
+            if replay(profile, &fewer).is_err() {
+                steps = fewer;
+            }
+        }
+    }
+    steps
+}
+
+impl Pair {
+    fn new(profile: Profile) -> Self {
+        Self { state: State::with_limits(profile.limits), model: Model::new(profile.limits) }
+    }
+
+    /// Applies an entry to both and compares all that can be seen.
+    fn take(&mut self, step: &Step) -> Result<Applied, String> {
+        let foretold = self.foretell(&step.entry);
+        let applied = self.state.apply(&step.entry);
+        let expected = self.model.apply(&step.entry);
+        for (at, (left, right)) in applied.outcomes.iter().zip(&expected.outcomes).enumerate() {
+            same(&format!("the answer to {:?}", step.entry.commands[at]), left, right)?;
+        }
+        same("the changes", &applied, &expected)?;
+        if let Some((answer, would_grant)) = foretold {
+            same("whether a claim is worth an entry", &would_grant, &answer(&applied))?;
+        }
+        self.compare()?;
+        if step.restores {
+            self.restore()?;
+        }
+        Ok(applied)
+    }
+
+    /// Of an entry that is one claim at a moment that changes nothing: what `would_grant` says.
+    #[expect(clippy::type_complexity, reason = "one use, three lines below")]
+    fn foretell(&self, entry: &Entry) -> Option<(fn(&Applied) -> bool, bool)> {
+        let [Command::Claim(claim), ..] = &entry.commands[..] else { return None };
+        let is_now = entry.stamp.clock <= self.state.clock()
+            && entry.stamp.wall == self.state.wall()
+            && !self.state.deadlines().is_behind;
+        if !is_now || claim.max == 0 {
+            return None;
+        }
+        let is_granted = |applied: &Applied| match &applied.outcomes[0].result {
+            Ok(quorate::queue::Answer::Claimed(jobs)) => !jobs.is_empty(),
+            _ => true,
+        };
+        Some((is_granted, self.state.would_grant(claim)))
+    }
+
+    fn compare(&self) -> Result<(), String> {
+        let Self { state, model } = self;
+        same("the revision", &state.rev().0, &model.rev)?;
+        same("the cluster clock", &state.clock().0, &model.clock)?;
+        same("the totals", &state.totals(), &model.totals())?;
+        let Deadlines { clock, wall, is_behind } = state.deadlines();
+        let deadlines = (clock.map(|at| at.0), wall.map(|at| at.0), is_behind);
+        same("the deadlines", &deadlines, &model.deadlines())?;
+        for job in &model.jobs {
+            let expected = Found::Job(Box::new(model.view(job)));
+            same("a job", &state.job(&job.new.id), &Some(expected))?;
+        }
+        for grave in &model.graves {
+            same("a tombstone", &state.job(&grave.new.id), &model.found(&grave.new.id))?;
+        }
+        for worker in ["w1", "w2"] {
+            let worker = WorkerId::parse(worker).unwrap();
+            same("what a worker holds", &state.for_worker(&worker), &model.held_by(&worker))?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<(), String> {
+        let image = self.state.freeze();
+        let records = image.records().map(Ok::<_, Infallible>);
+        let restored = State::restore(records).map_err(|error| error.to_string())?;
+        same("the restored state", &restored, &self.state)?;
+        invariants::check(&restored).map_err(|violation| violation.to_string())?;
+        self.state = restored;
+        Ok(())
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, left: &T, right: &T) -> Result<(), String> {
+    if left == right {
+        return Ok(());
+    }
+    Err(format!("{what}: the rules say\n{left:#?}\nand the model says\n{right:#?}"))
+}
+
+// Two halves, so that they run side by side.
+
+#[test]
+fn rules_agree_with_the_model_over_random_commands_from_seed_0() {
+    run_seeds(0..SEEDS);
+}
+
+#[test]
+fn rules_agree_with_the_model_over_random_commands_from_seed_1000() {
+    run_seeds(1_000..1_000 + SEEDS);
+}
