@@ -1,7 +1,10 @@
 //! One replica of a state machine, and everything that a caller may ask of it.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -67,6 +70,8 @@ struct Inner<S: StateMachine> {
     /// Held for its lock.
     directory: Arc<Mutex<Option<DataDirectory>>>,
     blocking: Blocking,
+    /// The next caller's seed: a caller's task carries none of its own (simulation).
+    seeds: AtomicU64,
     /// Taken by the first [`Replica::stop`].
     running: Mutex<Option<Running>>,
 }
@@ -146,7 +151,8 @@ impl<S: StateMachine> Replica<S> {
     /// See [`ReadError`].
     pub async fn read_index(&self) -> Result<LogIndex, ReadError> {
         // Never by the leader's lease: a fast failover elects a successor within it.
-        match self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        let linearizer = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match self.in_scope(linearizer).await {
             Ok(linearizer) => Ok(linearizer.read_log_id().index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadError::NotLeader { leader: known_leader(forward) })
@@ -194,7 +200,8 @@ impl<S: StateMachine> Replica<S> {
         }
         let body = call_body(request, timeout);
         let deadline = Instant::now() + timeout;
-        self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline).await
+        let asking = self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline);
+        self.in_scope(asking).await
     }
 
     /// The standing, and every change of it.
@@ -207,7 +214,7 @@ impl<S: StateMachine> Replica<S> {
     /// replica has then tried to be elected again.
     pub async fn hand_over(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        tasks::hand_over(&self.inner.raft, self.inner.me.id, deadline).await
+        self.in_scope(tasks::hand_over(&self.inner.raft, self.inner.me.id, deadline)).await
     }
 
     /// Writes a snapshot now and purges the log behind it, as far as [`Options::kept_entries`] lets.
@@ -216,7 +223,7 @@ impl<S: StateMachine> Replica<S> {
     /// # Errors
     /// [`ReadError::Stopped`]; [`ReadError::NoQuorum`] when nothing was applied yet.
     pub async fn snapshot(&self) -> Result<LogIndex, ReadError> {
-        tasks::snapshot(&self.inner.raft).await
+        self.in_scope(tasks::snapshot(&self.inner.raft)).await
     }
 
     /// Stops: no proposal is taken after this, the log is synced, the port is free when it returns.
@@ -233,7 +240,7 @@ impl<S: StateMachine> Replica<S> {
         if let Err(error) = server.await {
             tracing::error!(%error, "the listener ended badly");
         }
-        if let Err(error) = self.inner.raft.shutdown().await {
+        if let Err(error) = self.in_scope(self.inner.raft.shutdown()).await {
             tracing::error!(%error, "openraft ended badly");
         }
         let log = self.inner.log.clone();
@@ -246,6 +253,11 @@ impl<S: StateMachine> Replica<S> {
 }
 
 impl<S: StateMachine> Replica<S> {
+    /// Runs a call of openraft, or one that starts a task of ours, in a caller's task.
+    async fn in_scope<F: Future>(&self, call: F) -> F::Output {
+        seeded(self.inner.seeds.fetch_add(1, Ordering::Relaxed), call).await
+    }
+
     async fn open_here(
         options: Options,
         environment: Environment,
@@ -299,6 +311,7 @@ impl<S: StateMachine> Replica<S> {
             snapshots: SnapshotIntake::new(raft.clone(), snapshots.clone(), blocking),
         });
         let seed = rng.random();
+        let seeds = AtomicU64::new(rng.random());
         let due = options.snapshot_log_bytes;
         let tasks = vec![
             observer,
@@ -318,6 +331,7 @@ impl<S: StateMachine> Replica<S> {
             log,
             directory,
             blocking,
+            seeds,
             running,
         };
         Ok(Self { inner: Arc::new(inner) })
