@@ -7,10 +7,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::VecDeque,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -22,6 +23,8 @@ use raft::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const OPTIONS: LogOptions = LogOptions { segment_bytes: 600, cache_bytes: 200 };
+/// Segments that hold several 512-byte blocks, and batches that span some.
+const LARGE: LogOptions = LogOptions { segment_bytes: 9000, cache_bytes: 2000 };
 const MODES: [Loss; 3] = [Loss::Lose, Loss::Keep, Loss::Tear];
 
 fn dir() -> &'static Path {
@@ -33,7 +36,11 @@ fn segment(sequence: u32) -> PathBuf {
 }
 
 fn open(disk: &Arc<MemoryDisk>) -> Result<(Log, Recovered), OpenError> {
-    Log::open(Arc::clone(disk) as Arc<dyn Disk>, dir(), OPTIONS)
+    open_as(disk, OPTIONS)
+}
+
+fn open_as(disk: &Arc<MemoryDisk>, options: LogOptions) -> Result<(Log, Recovered), OpenError> {
+    Log::open(Arc::clone(disk) as Arc<dyn Disk>, dir(), options)
 }
 
 fn append(index: u64, text: &str) -> Record {
@@ -123,13 +130,14 @@ impl Shown {
 }
 
 /// Random records that fit behind `shown`.
-fn random_records(rng: &mut StdRng, shown: &Shown) -> Vec<Record> {
+fn random_records(rng: &mut StdRng, shown: &Shown, options: LogOptions) -> Vec<Record> {
+    let bytes_max = usize::try_from(options.segment_bytes / 6).unwrap();
     let mut shown = shown.clone();
     let mut records = Vec::new();
     for _ in 0..rng.random_range(1..6) {
         let record = match rng.random_range(0..20) {
             0..12 => {
-                let bytes = vec![rng.random(); rng.random_range(0..90)];
+                let bytes = vec![rng.random(); rng.random_range(0..bytes_max)];
                 Record::Append(StoredEntry { index: shown.next(), bytes: bytes.into() })
             }
             12..14 => Record::Vote(Bytes::from(vec![rng.random(); rng.random_range(1..20)])),
@@ -175,13 +183,18 @@ impl Issued {
 }
 
 /// Opens the log, with power cuts during recovery too.
-fn open_after_crashes(disk: &Arc<MemoryDisk>, rng: &mut StdRng, context: &str) -> (Log, Recovered) {
+fn open_after_crashes(
+    disk: &Arc<MemoryDisk>,
+    options: LogOptions,
+    rng: &mut StdRng,
+    context: &str,
+) -> (Log, Recovered) {
     loop {
         let is_cut = rng.random_bool(0.3);
         if is_cut {
             disk.cut_power_after(rng.random_range(0..20));
         }
-        match open(disk) {
+        match open_as(disk, options) {
             Ok(_) | Err(OpenError::Io { .. }) if is_cut => disk.crash(rng.random()),
             Ok(opened) => return opened,
             Err(error) => panic!("{context}: {error}"),
@@ -192,15 +205,16 @@ fn open_after_crashes(disk: &Arc<MemoryDisk>, rng: &mut StdRng, context: &str) -
 fn survive_crashes(loss: Loss, seed: u64) {
     let context = format!("{loss:?}, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
+    let options = if seed.is_multiple_of(2) { OPTIONS } else { LARGE };
     let disk = Arc::new(MemoryDisk::new(loss, rng.random()));
     let mut issued = Issued::default();
     for _ in 0..6 {
-        let (log, recovered) = open_after_crashes(&disk, &mut rng, &context);
+        let (log, recovered) = open_after_crashes(&disk, options, &mut rng, &context);
         let mut shown = Shown::of(&log, &recovered);
         issued.check(&shown, &context);
         disk.cut_power_after(rng.random_range(1..80));
         loop {
-            let records = random_records(&mut rng, &shown);
+            let records = random_records(&mut rng, &shown, options);
             let result = write_now(&log, records.clone());
             let failed = result.is_err();
             issued.note(records.clone(), &result);
@@ -213,7 +227,11 @@ fn survive_crashes(loss: Loss, seed: u64) {
                 assert_eq!(entries, shown.entries, "{context}");
             }
         }
-        disk.crash(rng.random());
+        if rng.random_bool(0.3) {
+            disk.restart_process();
+        } else {
+            disk.crash(rng.random());
+        }
     }
 }
 
@@ -233,18 +251,19 @@ fn group_commits_on_a_thread_survive_power_cuts() {
         let context = format!("{loss:?}, seed {seed}");
         let temp = tempfile::tempdir().unwrap();
         let mut rng = StdRng::seed_from_u64(seed);
+        let options = if seed.is_multiple_of(2) { OPTIONS } else { LARGE };
         let mut issued = Issued::default();
         for _ in 0..4 {
             let staged = Arc::new(StagedDisk::new(Arc::new(OsDisk), loss, rng.random()));
             let disk = Arc::clone(&staged) as Arc<dyn Disk>;
-            let (log, recovered) = Log::open(disk, temp.path(), OPTIONS).unwrap();
+            let (log, recovered) = Log::open(disk, temp.path(), options).unwrap();
             let mut shown = Shown::of(&log, &recovered);
             issued.check(&shown, &context);
             staged.cut_power_after(rng.random_range(5..60));
             let (results, answers) = mpsc::channel();
             let mut writes = Vec::new();
             for number in 0..60_usize {
-                let records = random_records(&mut rng, &shown);
+                let records = random_records(&mut rng, &shown, options);
                 shown.apply_all(&records);
                 let results = results.clone();
                 log.write(records.clone(), move |result| results.send((number, result)).unwrap());
@@ -267,15 +286,19 @@ fn group_commits_on_a_thread_survive_power_cuts() {
 }
 
 /// A log of two votes, entries in several segments, a truncation and a purge; closed.
-fn acknowledged_log() -> (Arc<MemoryDisk>, Shown) {
+fn acknowledged_log(entries: u64) -> (Arc<MemoryDisk>, Shown) {
     let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
     let (log, _) = open(&disk).unwrap();
     let writes = [
         vec![vote("first vote")],
-        (0..12).map(|index| append(index, "an entry of the first leader")).collect(),
-        vec![vote("second vote"), Record::TruncateFrom(9), append(9, "of the second leader")],
+        (0..entries).map(|index| append(index, "an entry of the first leader")).collect(),
+        vec![
+            vote("second vote"),
+            Record::TruncateFrom(entries - 3),
+            append(entries - 3, "of the second leader"),
+        ],
         vec![Record::Committed(Bytes::from_static(b"committed 9"))],
-        vec![purge(3), append(10, "the last entry")],
+        vec![purge(3), append(entries - 2, "the last entry")],
     ];
     let mut shown = Shown::default();
     for records in writes {
@@ -293,9 +316,14 @@ fn files(disk: &MemoryDisk) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn a_flipped_bit_is_refused_or_concerns_nothing_acknowledged() {
-    let (disk, expected) = acknowledged_log();
+    for entries in 8..24 {
+        flip_every_byte(entries);
+    }
+}
+
+fn flip_every_byte(entries: u64) {
+    let (disk, expected) = acknowledged_log(entries);
     let files = files(&disk);
-    assert!(files.len() > 1, "the log spans segments");
     let (mut refused, mut harmless) = (0, 0);
     for (path, bytes) in &files {
         for offset in 0..bytes.len() as u64 {
@@ -315,7 +343,7 @@ fn a_flipped_bit_is_refused_or_concerns_nothing_acknowledged() {
             }
         }
     }
-    assert!(refused > 700 && harmless > 17, "{refused} were refused, {harmless} harmless");
+    assert!(refused > 400 && harmless > 17, "{refused} were refused, {harmless} harmless");
 }
 
 #[test]
@@ -339,18 +367,75 @@ fn good_records_of_one_torn_batch_prove_nothing_and_are_cut() {
     torn[after + 17..].fill(0);
     disk.put(&segment(1), torn);
     disk.crash(0);
-    let (log, recovered) = open(&disk).unwrap();
+    let (_, recovered) = open(&disk).unwrap();
     assert_eq!(recovered.last.unwrap().index, 0, "no mark: never acknowledged");
-    // And what was cut does not come back behind a new record of the same length.
-    write_now(&log, vec![append(1, "1st of a batch!!")]).unwrap();
-    disk.crash(0);
-    assert_eq!(open(&disk).unwrap().1.last.unwrap().index, 1);
+}
+
+#[test]
+fn what_was_cut_does_not_come_back_behind_a_new_record() {
+    // A torn batch: its first record is bad, its second is whole, and nothing is marked behind.
+    let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
+    let (log, _) = open(&disk).unwrap();
+    write_now(&log, vec![append(0, "0")]).unwrap();
+    write_now(&log, vec![append(1, "torn"), append(2, "whole")]).unwrap();
+    let mut torn = disk.durable(&segment(1)).unwrap();
+    let bad = torn.windows(4).position(|bytes| bytes == b"torn").unwrap();
+    torn[bad] ^= 1;
+    for seed in 0..30 {
+        let disk = Arc::new(MemoryDisk::new(Loss::Keep, seed));
+        disk.put(&segment(1), torn.clone());
+        let (log, recovered) = open(&disk).unwrap();
+        assert_eq!(recovered.last.unwrap().index, 0);
+        // The record of the same length may reach the disk without the zeros behind it.
+        disk.cut_power_after(2);
+        assert!(write_now(&log, vec![append(1, "new!")]).is_err());
+        disk.crash(seed);
+        let last = open(&disk).unwrap().1.last.unwrap();
+        assert!(last.index < 2, "seed {seed}: entry {} came back", last.index);
+    }
+}
+
+#[test]
+fn what_a_start_after_a_process_death_shows_is_durable() {
+    // The process dies between its write and its sync: the kernel still has the record, the disk
+    // does not. The next process sees it and acts on it; a power cut must not take it back then.
+    let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
+    let (log, _) = open(&disk).unwrap();
+    disk.cut_power_after(1);
+    assert!(write_now(&log, vec![vote("seen, not synced")]).is_err());
+    disk.restart_process();
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.vote.as_deref(), Some(b"seen, not synced".as_slice()));
+    disk.crash(2);
+    assert_eq!(open(&disk).unwrap().1.vote, recovered.vote);
+}
+
+#[test]
+fn entries_are_readable_before_they_are_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let options = LogOptions { segment_bytes: 4096, cache_bytes: 0 };
+    let (log, _) = Log::open(Arc::new(OsDisk), temp.path(), options).unwrap();
+    for index in 0..400 {
+        log.write(vec![append(index, "an entry")], |result| result.unwrap());
+        if index % 50 == 49 {
+            log.write(vec![Record::TruncateFrom(index - 3)], |result| result.unwrap());
+            let again = (index - 3..=index).map(|index| append(index, "another")).collect();
+            log.write(again, |result| result.unwrap());
+        }
+        let entries = log.read(0..u64::MAX, u64::MAX).unwrap();
+        assert!(entries.iter().map(|entry| entry.index).eq(0..=index));
+    }
+    let shown = log.read(0..400, u64::MAX).unwrap();
+    log.close().unwrap();
+    let (log, _) = Log::open(Arc::new(OsDisk), temp.path(), options).unwrap();
+    assert_eq!(log.read(0..400, u64::MAX).unwrap(), shown);
 }
 
 #[test]
 fn a_missing_or_shortened_segment_is_refused() {
-    let (disk, _) = acknowledged_log();
+    let (disk, _) = acknowledged_log(12);
     let files = files(&disk);
+    assert!(files.len() > 1, "the log spans segments");
     let (path, bytes) = &files[0];
     disk.put(path, bytes[..bytes.len() / 2].to_vec());
     disk.crash(0);
@@ -469,7 +554,7 @@ fn reads_stop_before_the_limit_but_give_at_least_one_entry() {
 
 #[test]
 fn opening_again_and_again_does_not_grow_the_log() {
-    let (disk, shown) = acknowledged_log();
+    let (disk, shown) = acknowledged_log(12);
     let before = files(&disk);
     for _ in 0..3 {
         let (log, recovered) = open(&disk).unwrap();
@@ -479,6 +564,39 @@ fn opening_again_and_again_does_not_grow_the_log() {
     assert_eq!(files(&disk).len(), before.len());
 }
 
+#[test]
+fn after_a_panic_in_a_callback_every_write_is_still_answered() {
+    let temp = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(Arc::new(OsDisk), temp.path(), OPTIONS).unwrap();
+    log.write(vec![append(0, "0")], |_| panic!("a bug in a callback"));
+    let (done, answer) = mpsc::channel();
+    let later = done.clone();
+    log.write(vec![append(1, "1")], move |result| later.send(result).unwrap());
+    let _ = answer.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(log.close().is_err() && log.is_poisoned());
+    log.write(vec![append(2, "2")], move |result| done.send(result).unwrap());
+    assert!(answer.try_recv().unwrap().is_err());
+}
+
+#[test]
+fn a_closed_log_takes_nothing_and_loses_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let (log, _) = Log::open(Arc::clone(&disk), temp.path(), OPTIONS).unwrap();
+    let (done, answers) = mpsc::channel();
+    for index in 0..100 {
+        let done = done.clone();
+        log.write(vec![append(index, "waits")], move |result| done.send(result).unwrap());
+    }
+    log.close().unwrap();
+    assert_eq!(answers.try_iter().flatten().count(), 100);
+    log.write(vec![append(100, "late")], move |result| done.send(result).unwrap());
+    assert!(answers.try_recv().unwrap().is_err());
+    log.close().unwrap();
+    assert_eq!(Log::open(disk, temp.path(), OPTIONS).unwrap().1.last.unwrap().index, 99);
+}
+
+/// Entries of 200 bytes a write, times writes in flight.
 /// Run with `cargo test -p raft --test log -- --ignored --nocapture`.
 #[test]
 #[ignore = "benchmark"]
@@ -486,27 +604,31 @@ fn batches_a_second() {
     use std::io::Write as _;
 
     let options = LogOptions { segment_bytes: 64 << 20, cache_bytes: 16 << 20 };
-    for entries in [1_u64, 16, 128] {
-        let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for (entries, in_flight) in [(1, 1), (16, 1), (128, 1), (1, 64), (16, 64)] {
+        let temp = tempfile::tempdir().unwrap();
         let (log, _) = Log::open(Arc::new(OsDisk), temp.path(), options).unwrap();
         let (done, waiting) = mpsc::channel();
+        let mut asked = VecDeque::new();
         let mut waits = Vec::new();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while start.elapsed() < Duration::from_secs(3) {
-            let next = log.last_index().map_or(0, |last| last + 1);
-            let bytes = Bytes::from(vec![7; 200]);
-            let entry = |index| Record::Append(StoredEntry { index, bytes: bytes.clone() });
-            let records = (next..next + entries).map(entry).collect();
-            let done = done.clone();
-            let asked = std::time::Instant::now();
-            log.write(records, move |result| done.send(result).unwrap());
+            while asked.len() < in_flight {
+                let next = log.last_index().map_or(0, |last| last + 1);
+                let bytes = Bytes::from(vec![7; 200]);
+                let entry = |index| Record::Append(StoredEntry { index, bytes: bytes.clone() });
+                let records = (next..next + entries).map(entry).collect();
+                let done = done.clone();
+                asked.push_back(Instant::now());
+                log.write(records, move |result| done.send(result).unwrap());
+            }
             waiting.recv().unwrap().unwrap();
-            waits.push(asked.elapsed());
+            waits.push(asked.pop_front().unwrap().elapsed());
         }
         waits.sort_unstable();
         let rate = waits.len() as u128 * 1000 / start.elapsed().as_millis();
         let [p50, p99] = [50, 99].map(|percent| waits[waits.len() * percent / 100]);
-        let line = format!("{entries} entries: {rate} batches/s, p50 {p50:?}, p99 {p99:?}\n");
+        let line = format!("{entries} x {in_flight}: {rate} writes/s, p50 {p50:?}, p99 {p99:?}\n");
         io::stderr().write_all(line.as_bytes()).unwrap();
+        log.close().unwrap();
     }
 }

@@ -26,7 +26,9 @@ fn open(disk: &Arc<MemoryDisk>) -> Result<SnapshotStore, OpenError> {
 fn write(store: &SnapshotStore, meta: &'static str, data: &[u8]) -> io::Result<SnapshotFile> {
     let mut writer = store.begin(Bytes::from(meta), None)?;
     writer.write_all(data)?;
-    writer.commit()
+    let snapshot = writer.finish()?;
+    store.keep(&snapshot)?;
+    Ok(snapshot)
 }
 
 fn read(snapshot: &SnapshotFile) -> Vec<u8> {
@@ -77,10 +79,10 @@ fn the_newest_replaces_the_older_which_stays_readable_where_it_is_open() {
     let old = write(&store, "old", b"old data").unwrap();
     let unfinished = store.begin(Bytes::from("unfinished"), None).unwrap();
     let new = write(&store, "new", b"new data").unwrap();
-    assert_eq!(store.latest().unwrap().path, new.path);
+    assert_eq!(store.latest().unwrap().path(), new.path());
     assert_eq!(read(&old), b"old data");
     drop(unfinished);
-    assert_eq!(disk.list(dir()).unwrap(), [new.path]);
+    assert_eq!(disk.list(dir()).unwrap(), [new.path()]);
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn the_last_to_be_complete_is_the_newest_after_a_start_too() {
     let store = open(&disk).unwrap();
     let early = store.begin(Bytes::from("begun first, complete last"), None).unwrap();
     write(&store, "begun last, complete first", b"").unwrap();
-    early.commit().unwrap();
+    store.keep(&early.finish().unwrap()).unwrap();
     disk.crash(2);
     assert_eq!(open(&disk).unwrap().latest().unwrap().meta, "begun first, complete last");
 }
@@ -99,10 +101,10 @@ fn every_flipped_bit_is_refused_at_the_start() {
     let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
     let snapshot = write(&open(&disk).unwrap(), "meta", b"some data").unwrap();
     for offset in 0..snapshot.len {
-        disk.flip(&snapshot.path, offset, 16).unwrap();
+        disk.flip(&snapshot.path(), offset, 16).unwrap();
         let refused = open(&disk);
         assert!(matches!(refused, Err(OpenError::Corrupt { .. })), "byte {offset}: {refused:?}");
-        disk.flip(&snapshot.path, offset, 16).unwrap();
+        disk.flip(&snapshot.path(), offset, 16).unwrap();
     }
     open(&disk).unwrap();
 }
@@ -111,14 +113,14 @@ fn every_flipped_bit_is_refused_at_the_start() {
 fn a_shortened_lengthened_or_rearranged_snapshot_is_refused() {
     let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
     let snapshot = write(&open(&disk).unwrap(), "meta", &large()).unwrap();
-    let whole = disk.durable(&snapshot.path).unwrap();
+    let whole = disk.durable(&snapshot.path()).unwrap();
     let longer = [whole.as_slice(), &[0]].concat();
     let mut swapped = whole.clone();
     let (first, chunk) = (20 + 4, 8 + (1 << 20));
     let (one, other) = swapped[first..].split_at_mut(chunk);
     one.swap_with_slice(&mut other[..chunk]);
     for wrong in [whole[..whole.len() - 1].to_vec(), whole[..24].to_vec(), longer, swapped] {
-        disk.put(&snapshot.path, wrong);
+        disk.put(&snapshot.path(), wrong);
         disk.crash(0);
         assert!(matches!(open(&disk), Err(OpenError::Corrupt { .. })));
     }
@@ -128,7 +130,7 @@ fn a_shortened_lengthened_or_rearranged_snapshot_is_refused() {
 fn damage_while_it_is_open_is_an_error_before_a_damaged_byte_is_given_out() {
     let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
     let snapshot = write(&open(&disk).unwrap(), "meta", &large()).unwrap();
-    disk.flip(&snapshot.path, 1_500_000, 1).unwrap();
+    disk.flip(&snapshot.path(), 1_500_000, 1).unwrap();
     let mut data = Vec::new();
     let error = snapshot.reader().unwrap().read_to_end(&mut data).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
@@ -152,13 +154,13 @@ fn a_streamed_copy_is_equal_and_a_damaged_one_is_refused() {
             receiver.write_raw(offset, &bytes).unwrap();
         }
         assert!(receiver.write_raw(snapshot.len + 1, b"behind a hole").is_err());
-        let committed = receiver.commit();
+        let finished = receiver.finish();
         if damaged.is_some() {
-            assert_eq!(committed.unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert_eq!(finished.unwrap_err().kind(), io::ErrorKind::InvalidData);
             assert!(store.latest().is_none());
             assert_eq!(disk.list(dir()).unwrap(), Vec::<PathBuf>::new());
         } else {
-            assert_eq!(read(&committed.unwrap()), large());
+            assert_eq!(read(&finished.unwrap()), large());
         }
     }
 }
@@ -170,8 +172,25 @@ fn a_stream_of_another_snapshot_than_announced_is_refused() {
     let snapshot = write(&store, "meta", b"data").unwrap();
     let mut receiver = store.receive(Bytes::from("another")).unwrap();
     receiver.write_raw(0, &snapshot.read_raw(0, 1000).unwrap()).unwrap();
-    assert!(receiver.commit().is_err());
+    assert!(receiver.finish().is_err());
     assert_eq!(store.latest().unwrap().meta, "meta");
+}
+
+#[test]
+fn a_finished_snapshot_that_is_not_kept_changes_nothing() {
+    let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
+    let store = open(&disk).unwrap();
+    let ours = write(&store, "ours", b"data").unwrap();
+    let mut receiver = store.receive(ours.meta.clone()).unwrap();
+    receiver.write_raw(0, &ours.read_raw(0, 1000).unwrap()).unwrap();
+    let older = receiver.finish().unwrap();
+    assert_eq!(read(&older), b"data");
+    assert_eq!(store.latest().unwrap().path(), ours.path());
+    drop(older);
+    assert_eq!(disk.list(dir()).unwrap(), [ours.path()]);
+    store.keep(&ours).unwrap();
+    write(&store, "newer", b"").unwrap();
+    assert!(store.keep(&ours).is_err(), "it is gone");
 }
 
 #[test]
@@ -188,7 +207,7 @@ fn a_failed_sync_leaves_the_old_snapshot() {
 fn the_file_is_these_bytes() {
     let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));
     let snapshot = write(&open(&disk).unwrap(), "meta", b"data").unwrap();
-    assert_eq!(snapshot.path, dir().join("00000000000000000002.snapshot"));
+    assert_eq!(snapshot.path(), dir().join("00000000000000000002.snapshot"));
     let golden: [&[u8]; 6] = [
         b"RAFTSNAP\x01\0\0\0\x04\0\0\0",
         b"\xd3O\x8c\x92meta",
@@ -197,5 +216,5 @@ fn the_file_is_these_bytes() {
         b"\x04\0\0\0\0\0\0\0",
         b"c\xf3\xf3\xad",
     ];
-    assert_eq!(disk.durable(&snapshot.path).unwrap(), golden.concat());
+    assert_eq!(disk.durable(&snapshot.path()).unwrap(), golden.concat());
 }

@@ -1,9 +1,14 @@
 //! A command's failure: an exit code, and a message in the form that was asked for.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::exit::{Exit, applied};
-use crate::{client::ClientError, config::Faults};
+use crate::{
+    client::ClientError,
+    config::Faults,
+    wire::{ApiError, Applied},
+};
 
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,22 +17,32 @@ pub struct Failure {
     pub exit: Exit,
     /// For people: one line a fault.
     message: String,
-    /// For programs: the shape of the contract's errors.
-    json: Value,
+    /// For programs.
+    told: Told,
+}
+
+/// The shape of the contract's errors, with codes of this process besides those of the server.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Told {
+    error: String,
+    code: String,
+    retryable: bool,
+    applied: Applied,
+    details: Map<String, Value>,
 }
 
 impl Failure {
     /// A failure of this process, which no server was asked about.
     pub fn new(exit: Exit, code: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        let json = json!({
-            "error": message,
-            "code": code,
-            "retryable": exit == Exit::UNAVAILABLE,
-            "applied": "no",
-            "details": {},
-        });
-        Self { exit, message, json }
+        let told = Told {
+            error: message.clone(),
+            code: code.into(),
+            retryable: exit == Exit::UNAVAILABLE,
+            applied: Applied::No,
+            details: Map::new(),
+        };
+        Self { exit, message, told }
     }
 
     /// Something on the command line is wrong.
@@ -37,29 +52,29 @@ impl Failure {
 
     /// Whether it is of this kind.
     pub fn is(&self, code: &str) -> bool {
-        self.json["code"] == code
+        self.told.code == code
     }
 
     /// The same failure, told with more around it.
     #[must_use]
-    pub fn told(self, tell: impl FnOnce(&str) -> String) -> Self {
-        let message = tell(&self.message);
-        let mut json = self.json;
-        json["error"] = message.as_str().into();
-        Self { message, json, ..self }
+    pub fn told(mut self, tell: impl FnOnce(&str) -> String) -> Self {
+        self.message = tell(&self.message);
+        self.told.error.clone_from(&self.message);
+        self
     }
 
     /// The same failure, with something more for programs.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.json["details"][name] = value.into();
+        self.told.details.insert(name.to_owned(), value.into());
         self
     }
 
     /// What goes to stderr.
     pub fn render(&self, is_json: bool) -> String {
         if is_json {
-            return format!("{}\n", self.json);
+            let json = serde_json::to_string(&self.told).expect("it is a map with text keys");
+            return json + "\n";
         }
         self.message.lines().map(|line| format!("error: {line}\n")).collect()
     }
@@ -68,24 +83,33 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = Exit::of_client_error(&error);
-        let message = error.to_string();
         let code = match &error {
-            ClientError::Api(error) => {
-                let json = serde_json::to_value(error).unwrap_or_default();
-                return Self { exit, message: explain(error), json };
-            }
+            ClientError::Api(error) => return Self::of_refusal(exit, error),
             ClientError::Unreachable { .. } => "unreachable",
             ClientError::Unknown { .. } => "outcome_unknown",
             ClientError::BadAnswer { .. } => "bad_answer",
         };
-        let mut failure = Self::new(exit, code, message);
-        failure.json["applied"] = serde_json::to_value(applied(&error)).unwrap_or_default();
+        let mut failure = Self::new(exit, code, error.to_string());
+        failure.told.applied = applied(&error);
         failure
     }
 }
 
+impl Failure {
+    fn of_refusal(exit: Exit, error: &ApiError) -> Self {
+        let told = Told {
+            error: error.error.clone(),
+            code: error.code.to_string(),
+            retryable: error.retryable,
+            applied: error.applied,
+            details: error.details.clone(),
+        };
+        Self { exit, message: explain(error), told }
+    }
+}
+
 /// The server's sentence, its code, and who holds the job when that is the trouble.
-fn explain(error: &crate::wire::ApiError) -> String {
+fn explain(error: &ApiError) -> String {
     let detail = |name: &str| error.details.get(name).filter(|value| !value.is_null());
     let mut message = format!("{} ({})", error.error.trim_end_matches('.'), error.code);
     if let Some(holder) = detail("holder").and_then(Value::as_str) {
@@ -103,8 +127,10 @@ impl From<Faults> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::wire::{ApiError, Code};
+    use crate::wire::Code;
 
     #[test]
     fn a_refusal_is_one_line_for_people_and_itself_for_programs() {

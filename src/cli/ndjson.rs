@@ -188,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_knows_whether_one_of_its_jobs_waits_for_another() {
+        let has_dependencies = |text| batches(text)[0].0.has_dependencies();
+        assert!(!has_dependencies("{}\n{}\n"));
+        assert!(has_dependencies("{}\n{\"depends_on\": [\"imp-1\"]}\n"));
+    }
+
+    #[test]
     fn a_batch_has_at_most_1000_jobs() {
         let sizes: Vec<_> =
             batches(&"{}\n".repeat(2001)).iter().map(|(batch, _)| batch.jobs.len()).collect();

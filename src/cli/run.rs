@@ -120,9 +120,9 @@ impl RunArgs {
         addresses: &str,
         signals: &mut Signals,
     ) -> Result<Exit, Failure> {
-        let started = Instant::now();
         let worker = worker_of_this_process();
         let (work, asked) = self.add_and_claim(client, &worker).await?;
+        let started = Instant::now();
         let variables = [
             ("QUEUE_ADDR", addresses.to_owned()),
             ("QUEUE_WORK_ID", work.work_id.to_string()),

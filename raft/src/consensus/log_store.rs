@@ -18,13 +18,19 @@ use tokio::sync::oneshot;
 
 use crate::{
     codec,
-    consensus::types::{Entry, LogId, TypeConfig, Vote},
+    consensus::{
+        blocking::Blocking,
+        types::{Entry, LogId, TypeConfig, Vote},
+    },
     log::{Log, Record, Recovered, StoredEntry},
 };
 
 /// The least that one append request to a follower is allowed to carry: one entry, however large.
 /// Beyond that, entries are added up to this many bytes.
 const REPLICATION_BYTES: u64 = 4 << 20;
+
+/// How much of the newest log stays in memory: what is in flight to a follower, a few times.
+pub(crate) const LOG_CACHE_BYTES: u64 = 64 << 20;
 
 /// The encoding of a stored entry; written before each, so that a later version can tell.
 const ENTRY_FORMAT: u8 = 1;
@@ -34,6 +40,7 @@ const ENTRY_FORMAT: u8 = 1;
 pub(crate) struct LogStore {
     log: Log,
     marks: Arc<Mutex<Marks>>,
+    blocking: Blocking,
 }
 
 /// What is known of the log without reading it.
@@ -54,7 +61,7 @@ impl LogStore {
     ///
     /// # Errors
     /// When the log cannot be read, or holds what this version did not write.
-    pub(crate) fn new(log: Log, recovered: &Recovered) -> io::Result<Self> {
+    pub(crate) fn new(log: Log, recovered: &Recovered, blocking: Blocking) -> io::Result<Self> {
         let purged = decode_mark(recovered.purged.as_ref().map(|(_, bytes)| bytes))?;
         let last = recovered.last.as_ref().map(decode_entry).transpose()?;
         let marks = Marks {
@@ -63,7 +70,7 @@ impl LogStore {
             last: last.map(|entry| entry.log_id()).or(purged),
             purged,
         };
-        Ok(Self { log, marks: Arc::new(Mutex::new(marks)) })
+        Ok(Self { log, marks: Arc::new(Mutex::new(marks)), blocking })
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
@@ -79,11 +86,18 @@ impl LogStore {
         durable.await.unwrap_or_else(|_| Err(io::Error::other("the log has stopped")))
     }
 
-    fn read(&self, from: u64, to: u64, max_bytes: u64) -> io::Result<Vec<Entry>> {
+    async fn read(&self, from: u64, to: u64, max_bytes: u64) -> io::Result<Vec<Entry>> {
         if from >= to {
             return Ok(Vec::new());
         }
-        self.log.read(from..to, max_bytes)?.iter().map(decode_entry).collect()
+        let log = self.log.clone();
+        let read = move || log.read(from..to, max_bytes)?.iter().map(decode_entry).collect();
+        // What is in memory is read at once; a thread would cost more than the read.
+        if self.log.bytes_since(from) < LOG_CACHE_BYTES / 2 {
+            read()
+        } else {
+            self.blocking.run(read).await
+        }
     }
 }
 
@@ -102,7 +116,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             Bound::Excluded(index) => *index,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(from, to, u64::MAX)
+        self.read(from, to, u64::MAX).await
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -110,7 +124,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start, end, REPLICATION_BYTES)
+        self.read(start, end, REPLICATION_BYTES).await
     }
 }
 
@@ -169,7 +183,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let from = last.map_or(0, |last| last.index + 1);
         {
             let mut marks = self.marks();
-            marks.last = last.max(marks.purged);
+            marks.last = marks.last.min(last).max(marks.purged);
         }
         self.write_durably(vec![Record::TruncateFrom(from)]).await
     }
@@ -189,7 +203,7 @@ fn decode_mark<T: serde::de::DeserializeOwned>(bytes: Option<&Bytes>) -> io::Res
     bytes.map(|bytes| codec::decode(bytes)).transpose().map_err(invalid)
 }
 
-fn encode_entry(entry: &Entry) -> StoredEntry {
+pub(crate) fn encode_entry(entry: &Entry) -> StoredEntry {
     let mut bytes = vec![ENTRY_FORMAT];
     codec::encode_into(entry, &mut bytes).expect("entries are limited when they are proposed");
     StoredEntry { index: entry.log_id.index, bytes: bytes.into() }

@@ -18,9 +18,7 @@ use crate::{
     LogIndex, MachineError, StateMachine, codec,
     consensus::{
         blocking::Blocking,
-        types::{
-            Answer, LogId, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig,
-        },
+        types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
     },
     snapshots::{SnapshotFile, SnapshotStore},
 };
@@ -87,7 +85,7 @@ impl<S: StateMachine> MachineStore<S> {
 }
 
 impl<S: StateMachine> RaftStateMachine<TypeConfig> for MachineStore<S> {
-    type SnapshotData = SnapshotData;
+    type SnapshotData = SnapshotFile;
     type SnapshotBuilder = Builder<S>;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -143,18 +141,13 @@ impl<S: StateMachine> RaftStateMachine<TypeConfig> for MachineStore<S> {
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMeta,
-        data: SnapshotData,
+        file: SnapshotFile,
     ) -> io::Result<()> {
         let (store, meta) = (self.clone(), meta.clone());
         let installed = move || {
-            let file = match data {
-                SnapshotData::Kept(file) => file,
-                SnapshotData::Received(receiver) => {
-                    store.snapshots.in_turn(|_| receiver.commit())?
-                }
-            };
             // Lookers share this lock; nobody applies while openraft installs.
             let machine = store.read().machine.restore(&mut file.reader()?).map_err(invalid)?;
+            store.snapshots.take_in(&file)?;
             let restored =
                 Applied { machine, last: meta.last_log_id, membership: meta.last_membership };
             let old = std::mem::replace(&mut *store.write(), restored);
@@ -180,7 +173,7 @@ pub(crate) struct Builder<S: StateMachine> {
 }
 
 impl<S: StateMachine> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
-    type SnapshotData = SnapshotData;
+    type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let image = self.image.get_mut().expect("held for this only").take();
@@ -193,10 +186,14 @@ impl<S: StateMachine> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
         let build = move || {
             let mut writer = snapshots.store.begin(codec::encode(&meta).into(), rate)?;
             S::write(image, &mut writer)?;
+            let file = writer.finish()?;
             snapshots.in_turn(|latest| match latest.map(kept).transpose()? {
                 // A newer one was installed meanwhile.
                 Some(newer) if newer.meta.last_log_id > meta.last_log_id => Ok(newer),
-                _ => kept(writer.commit()?),
+                _ => {
+                    snapshots.store.keep(&file)?;
+                    kept(file)
+                }
             })
         };
         self.blocking.run(build).await
@@ -205,6 +202,9 @@ impl<S: StateMachine> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
 
 /// How fast a snapshot is written: it shares the disk with the log, whose syncs must not wait.
 const BYTES_PER_SECOND: Option<NonZeroU64> = NonZeroU64::new(64 << 20);
+
+/// Copied at a time.
+const COPY_BYTES: usize = 1 << 20;
 
 /// Who may put a snapshot in the place of the newest: one at a time, having looked at that one.
 #[derive(Debug, Clone)]
@@ -221,11 +221,27 @@ impl Placing {
         let _turn = self.turn.lock().expect("no holder of this lock panics");
         place(self.store.latest())
     }
+
+    /// Makes `file` the newest. One of another store (as openraft's storage suite installs) is
+    /// copied.
+    fn take_in(&self, file: &SnapshotFile) -> io::Result<()> {
+        self.in_turn(|_| match self.store.keep(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut receiver = self.store.receive(file.meta.clone())?;
+                while receiver.received() < file.len {
+                    let offset = receiver.received();
+                    receiver.write_raw(offset, &file.read_raw(offset, COPY_BYTES)?)?;
+                }
+                self.store.keep(&receiver.finish()?)
+            }
+            kept => kept,
+        })
+    }
 }
 
 fn kept(file: SnapshotFile) -> io::Result<Snapshot> {
     let meta = codec::decode(&file.meta).map_err(invalid)?;
-    Ok(Snapshot { meta, snapshot: SnapshotData::Kept(file) })
+    Ok(Snapshot { meta, snapshot: file })
 }
 
 fn cannot_apply(index: u64, error: &MachineError) -> io::Error {

@@ -16,6 +16,8 @@ pub(crate) mod machine_store;
 pub(crate) mod network;
 pub(crate) mod observe;
 mod scope;
+#[cfg(all(test, feature = "faults"))]
+mod storage_suite;
 pub(crate) mod types;
 
 pub(crate) use config::config;

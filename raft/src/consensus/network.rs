@@ -24,10 +24,11 @@ use crate::{
     consensus::{
         blocking::Blocking,
         types::{
-            AppendRequest, AppendResult, RpcError, Snapshot, SnapshotData, SnapshotResponse,
-            TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest, VoteResponse,
+            AppendRequest, AppendResult, RpcError, Snapshot, SnapshotResponse, TransferRequest,
+            TransferResponse, TypeConfig, Vote, VoteRequest, VoteResponse,
         },
     },
+    snapshots::SnapshotFile,
     transport::{
         append_client::{AppendError, AppendLane},
         caller::Callers,
@@ -172,7 +173,7 @@ impl NetStreamAppend<TypeConfig> for Client {
 }
 
 impl NetSnapshot<TypeConfig> for Client {
-    type SnapshotData = SnapshotData;
+    type SnapshotData = SnapshotFile;
 
     async fn full_snapshot(
         &mut self,

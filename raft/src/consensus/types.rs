@@ -5,10 +5,7 @@ use std::{any::Any, fmt, sync::Mutex};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{
-    Peer, PeerId,
-    snapshots::{SnapshotFile, SnapshotReceiver},
-};
+use crate::{Peer, PeerId, snapshots::SnapshotFile};
 
 /// The runtime of openraft's tasks and random choices.
 #[cfg(not(feature = "simulation"))]
@@ -33,18 +30,7 @@ pub(crate) type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
 pub(crate) type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 /// A snapshot's metadata and its data.
-pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
-
-/// The data of a snapshot.
-#[derive(Debug)]
-pub(crate) enum SnapshotData {
-    /// This replica's newest.
-    Kept(SnapshotFile),
-    /// One that a leader sent, checked. It becomes the newest only when openraft says that it is to
-    /// be installed: an old leader's snapshot must not displace a newer one.
-    Received(SnapshotReceiver),
-}
-
+pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotFile>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
 pub(crate) type AppendResult = openraft::raft::StreamAppendResult<TypeConfig>;

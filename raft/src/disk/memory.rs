@@ -40,6 +40,12 @@ impl MemoryDisk {
         self.staged().cut_power_after(calls);
     }
 
+    /// Starts the process again after a [`MemoryDisk::cut_power_after`] that was no power cut after
+    /// all: the process died, the machine did not, and what was not synced is still to be seen.
+    pub fn restart_process(&self) {
+        self.staged().restore_power();
+    }
+
     /// Lets `successes` more `sync_data` pass, and fails the one after them, once.
     pub fn fail_sync_after(&self, successes: u32) {
         self.staged().fail_sync_after(successes);

@@ -114,6 +114,11 @@ impl StagedDisk {
         self.power.calls_left.store(calls.into(), Ordering::SeqCst);
     }
 
+    /// Takes [`StagedDisk::cut_power_after`] back: calls succeed again and nothing was lost.
+    pub fn restore_power(&self) {
+        self.power.calls_left.store(-1, Ordering::SeqCst);
+    }
+
     /// Lets `successes` more `sync_data` pass, and fails the one after them, once.
     pub fn fail_sync_after(&self, successes: u32) {
         *lock(&self.power.syncs_left) = Some(successes);
@@ -381,3 +386,6 @@ fn is_hidden(path: &Path) -> bool {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds this lock")
 }
+
+#[cfg(test)]
+mod tests;

@@ -320,7 +320,7 @@ mod tests {
         let header = Header { segment: 3, previous_end: 0x1234, base: 0x5678, state };
         let golden: [&[u8]; 6] = [
             b"RAFT-LOG\x01\0\0\0>\0\0\0\x126f\x14",
-            b"\x03\0\0\04\x12\0\0\0\0\0\0xV\0\0\0\0\0\0",
+            b"\x03\0\0\x004\x12\0\0\0\0\0\0xV\0\0\0\0\0\0",
             b"\x05\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0",
             b"\x04\0\0\0vote",
             b"\xff\xff\xff\xff",

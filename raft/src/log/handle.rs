@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    memory::{Durable, Read, Shared},
     recovery,
+    shared::{Durable, Read, Shared},
     writer::Writer,
 };
 use crate::{Disk, OpenError};
@@ -21,9 +21,9 @@ use crate::{Disk, OpenError};
 /// what recovery is ready to hold in memory for one record.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
-/// How many bytes may wait for the disk. A disk that is this far behind is taken for failed: the
-/// write that would go beyond poisons the log. Whoever proposes looks at [`Log::backlog_bytes`] and
-/// refuses work long before.
+/// How many bytes may wait for the disk, or one larger write alone. A disk that is this far behind is
+/// taken for failed: the write that would go beyond poisons the log. Whoever proposes looks at
+/// [`Log::backlog_bytes`] and refuses work long before.
 pub const BACKLOG_BYTES_MAX: u64 = 256 << 20;
 
 /// One entry: its index, and whatever its owner encodes (log id and payload).
@@ -179,7 +179,7 @@ impl Log {
         self.inner.shared.bytes_since(index)
     }
 
-    /// How many bytes wait for the disk, at most [`BACKLOG_BYTES_MAX`].
+    /// How many bytes wait for the disk: at most [`BACKLOG_BYTES_MAX`], or one larger write.
     pub fn backlog_bytes(&self) -> u64 {
         self.inner.shared.backlog_bytes()
     }
@@ -189,7 +189,8 @@ impl Log {
         self.inner.shared.is_poisoned()
     }
 
-    /// Writes and syncs all that waits and ends the log's thread; blocks meanwhile. Later calls of
+    /// Writes and syncs all that waits and ends the log's thread; blocks meanwhile, so never from
+    /// within a callback. Later calls of
     /// any clone fail. A second call changes nothing.
     ///
     /// # Errors

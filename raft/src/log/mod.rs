@@ -18,8 +18,10 @@
 //! ```
 //! A record's checksum covers its sequence (4), its offset in the file (8), its length, tag, index
 //! and body: a good record in the wrong place is a bad record. The header repeats the vote and the
-//! rest of the state, so that older segments can be unlinked; it is synced, and so is the file's
-//! name, before the first record follows. A segment is synced before the next one is created.
+//! rest of the state, so that older segments can be unlinked. A segment is synced before the next one
+//! is created; that one's header and name are synced before the first record follows. A last segment
+//! without a good header, in which nothing is marked as durable, was being created when the power
+//! failed: it is removed.
 //!
 //! # What a bad record means
 //! Records may be bad because their write was cut short (nobody was told that they are durable, so
@@ -39,8 +41,9 @@
 mod extent;
 mod format;
 mod handle;
-mod memory;
+mod placed;
 mod recovery;
+mod shared;
 mod writer;
 
 pub use handle::{

@@ -10,7 +10,7 @@ use std::{
 use super::{
     format::{self, Header, Parsed, Place, State, Tag},
     handle::io_error,
-    memory::{Location, Move, Placed, Segment},
+    placed::{Location, Move, Placed, Segment},
 };
 use crate::{Disk, File, OpenError, disk::read_exact_at};
 

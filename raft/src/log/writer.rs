@@ -1,6 +1,7 @@
 //! The one writer: takes all that waits, writes it, syncs once, and tells.
 
 use std::{
+    collections::VecDeque,
     io, mem,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,8 +10,9 @@ use std::{
 use super::{
     format::{self, Header, Place, State},
     handle::{LogOptions, Record},
-    memory::{Durable, Location, Move, Queued, Segment, Shared},
+    placed::{Location, Move, Segment},
     recovery::{Opened, create_segment, segment_path},
+    shared::{Durable, Queued, Shared},
 };
 use crate::Disk;
 
@@ -47,11 +49,15 @@ pub(super) struct Writer {
 
 /// What became of a batch, to be told outside all locks.
 #[derive(Default)]
-pub(super) struct Settled(Vec<(Durable, io::Result<()>)>);
+pub(super) struct Settled(VecDeque<(Durable, io::Result<()>)>);
 
 impl Settled {
-    pub(super) fn call_back(self) {
-        for (durable, result) in self.0 {
+    pub(super) fn call_back(mut self) {
+        self.tell_all();
+    }
+
+    fn tell_all(&mut self) {
+        while let Some((durable, result)) = self.0.pop_front() {
             durable(result);
         }
     }
@@ -62,8 +68,15 @@ impl Settled {
                 Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
                 None => Ok(()),
             };
-            self.0.push((durable, result));
+            self.0.push_back((durable, result));
         }
+    }
+}
+
+/// When a callback panics, the others are still told.
+impl Drop for Settled {
+    fn drop(&mut self) {
+        self.tell_all();
     }
 }
 

@@ -7,21 +7,21 @@ use bytes::Bytes;
 use super::{
     format::damaged,
     reader::SnapshotReader,
-    store::{Partial, SnapshotFile},
+    store::{SnapshotFile, Stored},
 };
 
-/// A snapshot on its way from a peer. Dropped without [`SnapshotReceiver::commit`], it leaves
+/// A snapshot on its way from a peer. Dropped without [`SnapshotReceiver::finish`], it leaves
 /// nothing behind.
 #[derive(Debug)]
 pub struct SnapshotReceiver {
-    partial: Partial,
+    stored: Stored,
     meta: Bytes,
     received: u64,
 }
 
 impl SnapshotReceiver {
-    pub(super) fn new(partial: Partial, meta: Bytes) -> Self {
-        Self { partial, meta, received: 0 }
+    pub(super) fn new(stored: Stored, meta: Bytes) -> Self {
+        Self { stored, meta, received: 0 }
     }
 
     /// How many bytes are there: where the sender goes on.
@@ -39,33 +39,26 @@ impl SnapshotReceiver {
         let Some(end) = end.filter(|_| offset <= self.received) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        self.partial.file().write_at(bytes, offset)?;
+        self.stored.file().write_at(bytes, offset)?;
         self.received = self.received.max(end);
         Ok(())
     }
 
-    /// Checks every byte of what came. Reads the whole file: for a blocking thread.
-    ///
-    /// # Errors
-    /// `InvalidData` when it is not a whole snapshot of the announced meta; and whatever the disk
-    /// answered.
-    pub fn verify(&self) -> io::Result<()> {
-        let (meta, mut reader) = SnapshotReader::open(self.partial.file().clone())?;
-        if meta != self.meta {
-            return Err(damaged("it is not the snapshot that was announced"));
-        }
-        reader.verify()
-    }
-
-    /// Checks every byte, makes the snapshot durable and the newest, and removes the older ones.
-    /// Reads the whole file: for a blocking thread.
+    /// Checks every byte and syncs. Reads the whole file: for a blocking thread. It is not the newest
+    /// before [`SnapshotStore::keep`], and removed if that never comes: whether a peer's snapshot is
+    /// wanted is for Raft to say, and one that is older than ours must not take its place.
     ///
     /// # Errors
     /// `InvalidData` when what came is not a whole snapshot of the announced meta; and whatever the
-    /// disk answered. The newest snapshot is then the one before, unless the failing step was the
-    /// last, the sync of the directory.
-    pub fn commit(self) -> io::Result<SnapshotFile> {
-        self.verify()?;
-        self.partial.commit(self.meta)
+    /// disk answered. Nothing of it remains.
+    ///
+    /// [`SnapshotStore::keep`]: super::SnapshotStore::keep
+    pub fn finish(self) -> io::Result<SnapshotFile> {
+        let (meta, mut reader) = SnapshotReader::open(self.stored.file().clone())?;
+        if meta != self.meta {
+            return Err(damaged("it is not the snapshot that was announced"));
+        }
+        reader.verify()?;
+        self.stored.finish(self.meta)
     }
 }

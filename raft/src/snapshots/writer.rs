@@ -12,14 +12,14 @@ use bytes::Bytes;
 
 use super::{
     format::{self, CHUNK_BYTES_MAX},
-    store::{Partial, SnapshotFile},
+    store::{SnapshotFile, Stored},
 };
 
-/// A snapshot in the making. Dropped without [`SnapshotWriter::commit`], it leaves nothing behind.
+/// A snapshot in the making. Dropped without [`SnapshotWriter::finish`], it leaves nothing behind.
 /// Blocks on the disk and on its rate: for a blocking thread.
 #[derive(Debug)]
 pub struct SnapshotWriter {
-    partial: Partial,
+    stored: Stored,
     meta: Bytes,
     offset: u64,
     chunk: Vec<u8>,
@@ -30,14 +30,14 @@ pub struct SnapshotWriter {
 
 impl SnapshotWriter {
     pub(super) fn begin(
-        partial: Partial,
+        stored: Stored,
         meta: Bytes,
         bytes_per_second: Option<NonZeroU64>,
     ) -> io::Result<Self> {
         let header = format::encode_header(&meta);
-        partial.file().write_at(&header, 0)?;
+        stored.file().write_at(&header, 0)?;
         Ok(Self {
-            partial,
+            stored,
             meta,
             offset: header.len() as u64,
             chunk: Vec::new(),
@@ -47,16 +47,18 @@ impl SnapshotWriter {
         })
     }
 
-    /// Ends the snapshot, makes it durable and the newest, and removes the older ones.
+    /// Ends the snapshot and syncs it. It is not the newest before [`SnapshotStore::keep`], and
+    /// removed if that never comes.
     ///
     /// # Errors
-    /// Whatever the disk answered; the newest snapshot is then the one before, unless the failing
-    /// step was the last, the sync of the directory.
-    pub fn commit(mut self) -> io::Result<SnapshotFile> {
+    /// Whatever the disk answered; nothing of it remains.
+    ///
+    /// [`SnapshotStore::keep`]: super::SnapshotStore::keep
+    pub fn finish(mut self) -> io::Result<SnapshotFile> {
         self.flush()?;
         let trailer = format::encode_trailer(self.total, self.checksum.finalize());
-        self.partial.file().write_at(&trailer, self.offset)?;
-        self.partial.commit(self.meta)
+        self.stored.file().write_at(&trailer, self.offset)?;
+        self.stored.finish(self.meta)
     }
 }
 
@@ -77,7 +79,7 @@ impl Write for SnapshotWriter {
         }
         let data = mem::take(&mut self.chunk);
         let chunk = format::encode_chunk(&data);
-        self.partial.file().write_at(&chunk, self.offset)?;
+        self.stored.file().write_at(&chunk, self.offset)?;
         self.checksum.update(&data);
         self.total += data.len() as u64;
         self.offset += chunk.len() as u64;

@@ -6,14 +6,15 @@
 //! abandoned stream is never taken for an answer to a later one: a heartbeat's answer confirms
 //! the leader *since that heartbeat was sent*, and linearizable reads rest on it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    Peer, codec,
+    ENTRY_BYTES_MAX, Peer, codec,
     consensus::types::{AppendRequest, AppendResult},
+    log::BACKLOG_BYTES_MAX,
     transport::{
         frame::{FrameError, Kind, WRITE_BYTES},
         hello::Channel,
@@ -23,6 +24,10 @@ use crate::{
 
 /// Appends in flight; further ones wait for an answer.
 pub(crate) const WINDOW: u64 = 64;
+/// Bytes in flight, one append more or less. They wait in the follower's log for its disk, whose
+/// backlog has a bound beyond which that follower takes its disk for failed.
+const WINDOW_BYTES: usize = 16 << 20;
+const _: () = assert!((WINDOW_BYTES + ENTRY_BYTES_MAX) as u64 * 4 < BACKLOG_BYTES_MAX);
 
 /// Why a stream of appends ended early.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +55,8 @@ pub(crate) struct AppendLane {
     /// The sequence number of the last request that was queued, and of the last one answered.
     sent: u64,
     answered: u64,
+    /// The size of each request in between.
+    sizes: VecDeque<usize>,
     /// The sequence number of the first request of the present stream: answers to earlier ones
     /// belong to a stream that nobody reads any more.
     first: u64,
@@ -80,6 +87,7 @@ impl AppendLane {
             link: None,
             sent: 0,
             answered: 0,
+            sizes: VecDeque::new(),
             first: 1,
             heard,
         }
@@ -102,6 +110,7 @@ impl AppendLane {
         self.dialing = None;
         self.link = Some(link?);
         (self.sent, self.answered, self.first) = (0, 0, 1);
+        self.sizes.clear();
         Ok(())
     }
 
@@ -156,7 +165,9 @@ impl AppendLane {
             let stalls_at = self.heard + self.stall;
             let Some(link) = &mut self.link else { return Err(FrameError::Closed.into()) };
             let has_queued = link.writer.queued_bytes() > 0;
-            let may_take = in_flight < WINDOW && link.writer.queued_bytes() < WRITE_BYTES;
+            let may_take = in_flight < WINDOW
+                && self.sizes.iter().sum::<usize>() < WINDOW_BYTES
+                && link.writer.queued_bytes() < WRITE_BYTES;
             let owes_this_stream = self.sent >= self.first && in_flight > 0;
             if input.is_done() && !owes_this_stream {
                 return Ok(None);
@@ -174,6 +185,7 @@ impl AppendLane {
                         return Err(FrameError::UnknownKind(frame.kind as u8).into());
                     }
                     self.answered = frame.id;
+                    self.sizes.pop_front();
                     self.heard = Instant::now();
                     if frame.id >= self.first {
                         return Ok(Some(codec::decode(&frame.body).map_err(FrameError::from)?));
@@ -181,7 +193,9 @@ impl AppendLane {
                 }
                 request = input.next(), if may_take && !input.is_done() => {
                     if let Some(request) = request {
+                        let queued = link.writer.queued_bytes();
                         link.writer.queue(Kind::Append, self.sent + 1, &request)?;
+                        self.sizes.push_back(link.writer.queued_bytes() - queued);
                         self.sent += 1;
                         if in_flight == 0 {
                             self.heard = Instant::now();

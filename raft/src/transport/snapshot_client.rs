@@ -24,7 +24,7 @@ use crate::{
     Peer, codec,
     consensus::{
         blocking::Blocking,
-        types::{Snapshot, SnapshotData, SnapshotMeta, SnapshotResponse, Vote},
+        types::{Snapshot, SnapshotMeta, SnapshotResponse, Vote},
     },
     snapshots::SnapshotFile,
     transport::{
@@ -38,8 +38,9 @@ use crate::{
 const CHUNK: usize = 1 << 20;
 /// How far the sender may be ahead of what the receiver has written.
 const WINDOW: u64 = 4 << 20;
-/// How long the receiver may take to write a piece, or to install the whole.
-const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the receiver may take to write a piece, and the sender to send the next.
+pub(crate) const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the receiver may take to install the whole.
 const INSTALL_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Announces a snapshot.
@@ -70,9 +71,7 @@ pub(crate) async fn send(
     vote: Vote,
     snapshot: Snapshot,
 ) -> Result<SnapshotResponse, SendError> {
-    let Snapshot { meta, snapshot: SnapshotData::Kept(file) } = snapshot else {
-        return Err(io::Error::other("only a snapshot of one's own can be sent").into());
-    };
+    let Snapshot { meta, snapshot: file } = snapshot;
     let length = file.len;
     let mut link = dialer.dial(target, Channel::Snapshot).await?;
     link.writer.queue(Kind::SnapshotBegin, 0, &SnapshotBegin { vote, meta, length })?;

@@ -9,7 +9,7 @@ use crate::{
     consensus::{
         Raft,
         blocking::Blocking,
-        types::{Snapshot, SnapshotData, SnapshotMeta},
+        types::{Snapshot, SnapshotMeta},
     },
     snapshots::{SnapshotReceiver, SnapshotStore},
     transport::{
@@ -103,9 +103,10 @@ impl<S: StateMachine> SnapshotIntake<S> {
         writer: &mut FrameWriter,
     ) -> Result<(), FrameError> {
         let SnapshotBegin { vote, meta, .. } = begin;
-        // What arrived damaged is asked for again; openraft would take it for a failed disk.
-        let snapshot = move || incoming.verify().map(|()| SnapshotData::Received(incoming));
-        let snapshot = self.blocking.run(snapshot).await?;
+        // What arrived damaged is asked for again; openraft would take it for a failed disk. And it
+        // becomes the newest only when openraft installs it: an old leader's snapshot must not
+        // displace a newer one.
+        let snapshot = self.blocking.run(move || incoming.finish()).await?;
         let installed = self.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await;
         let response = installed.map_err(|fatal| io::Error::other(fatal.to_string()))?;
         writer.queue(Kind::SnapshotInstalled, 0, &response)?;

@@ -15,11 +15,11 @@ use std::{
 
 use super::{
     extent::Extent,
-    format::{self, Place, RECORD_OVERHEAD, Tag},
+    format::{self, RECORD_OVERHEAD},
     handle::{BACKLOG_BYTES_MAX, RECORD_BYTES_MAX, Record, StoredEntry},
+    placed::{Location, Move, Placed, Segment},
     recovery::Opened,
 };
-use crate::{File, disk::read_exact_at};
 
 /// Told once what became of a write.
 pub(super) type Durable = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -28,87 +28,6 @@ pub(super) type Durable = Box<dyn FnOnce(io::Result<()>) + Send>;
 pub(super) struct Queued {
     pub(super) records: Vec<Record>,
     pub(super) durable: Durable,
-}
-
-/// An open segment file.
-#[derive(Debug)]
-pub(super) struct Segment {
-    pub(super) sequence: u32,
-    /// Bytes in all segments before.
-    pub(super) base: u64,
-    pub(super) file: Box<dyn File>,
-}
-
-/// Where an entry stands: 12 bytes for each entry that the log holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) segment: u32,
-    pub(super) offset: u32,
-    pub(super) body_len: u32,
-}
-
-impl Location {
-    pub(super) fn new(place: Place, body_len: usize) -> Self {
-        let fits = "a segment has at most 1 GiB and one record, a record at most RECORD_BYTES_MAX";
-        Self {
-            segment: place.segment,
-            offset: u32::try_from(place.offset).expect(fits),
-            body_len: u32::try_from(body_len).expect(fits),
-        }
-    }
-}
-
-/// The locations of consecutive entries.
-#[derive(Debug, Default)]
-pub(super) struct Placed {
-    first: u64,
-    locations: VecDeque<Location>,
-}
-
-/// A written change of [`Placed`].
-pub(super) enum Move {
-    Place(u64, Location),
-    TruncateFrom(u64),
-    Purge(u64),
-}
-
-impl Placed {
-    pub(super) fn apply(&mut self, change: &Move) {
-        match *change {
-            Move::Place(index, location) => {
-                if self.locations.is_empty() {
-                    self.first = index;
-                }
-                self.locations.push_back(location);
-            }
-            Move::TruncateFrom(index) => {
-                let kept = usize::try_from(index.saturating_sub(self.first)).unwrap_or(usize::MAX);
-                self.locations.truncate(kept);
-            }
-            Move::Purge(upto) => {
-                while self.first <= upto && self.locations.pop_front().is_some() {
-                    self.first += 1;
-                }
-            }
-        }
-    }
-
-    pub(super) fn get(&self, index: u64) -> Option<Location> {
-        let position = usize::try_from(index.checked_sub(self.first)?).ok()?;
-        self.locations.get(position).copied()
-    }
-
-    /// The indexes held; `None` when there are none.
-    pub(super) fn range(&self) -> Option<Range<u64>> {
-        let range = self.first..self.first + self.locations.len() as u64;
-        (!range.is_empty()).then_some(range)
-    }
-
-    /// The oldest segment that an entry needs: locations never go back as the index grows, because
-    /// an entry is appended after all entries before it.
-    pub(super) fn oldest_segment(&self) -> Option<u32> {
-        self.locations.front().map(|location| location.segment)
-    }
 }
 
 /// An entry in memory, and the number of the `write` that brought it.
@@ -152,25 +71,6 @@ impl Read {
         match self {
             Self::Memory(entry) => Ok(entry),
             Self::Disk { segment, location, index } => segment.read_entry(location, index),
-        }
-    }
-}
-
-impl Segment {
-    fn read_entry(&self, location: Location, index: u64) -> io::Result<StoredEntry> {
-        let offset = u64::from(location.offset);
-        let mut bytes = vec![0; RECORD_OVERHEAD + location.body_len as usize];
-        read_exact_at(self.file.as_ref(), &mut bytes, offset)?;
-        let place = Place { segment: self.sequence, offset };
-        match format::decode(&bytes, place) {
-            Some(parsed) if parsed.tag == Tag::Append && parsed.index == index => {
-                let body = RECORD_OVERHEAD..;
-                Ok(StoredEntry { index, bytes: bytes::Bytes::from(bytes).slice(body) })
-            }
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("log entry {index} is damaged (segment {}, byte {offset})", self.sequence),
-            )),
         }
     }
 }
@@ -333,7 +233,7 @@ impl State {
             extent.apply(record).map_err(invalid)?;
             bytes += size as u64;
         }
-        if self.backlog_bytes + bytes > BACKLOG_BYTES_MAX {
+        if self.backlog_bytes > 0 && self.backlog_bytes + bytes > BACKLOG_BYTES_MAX {
             let reason = format!("the disk is {} bytes behind", self.backlog_bytes);
             self.fail(io::ErrorKind::TimedOut, reason);
             return self.check_healthy();
