@@ -13,8 +13,9 @@ use std::{
 
 use bytes::Bytes;
 use quorate::queue::{
-    Add, Answer, Backoff, Claim, Claimed, ClockMs, Command, Complete, Delay, Entry, Holding, Image, JobId,
-    NewJob, OnDependencyFailure, Payload, QueueName, RequestId, Stamp, State, WallMs, WorkType, WorkerId,
+    Add, Answer, Backoff, Claim, Claimed, ClockMs, Command, Complete, Delay, Entry, Holding, Image,
+    JobId, NewJob, OnDependencyFailure, Payload, QueueName, RequestId, Stamp, State, WallMs,
+    WorkType, WorkerId,
 };
 
 const JOBS_DEFAULT: u64 = 1_000_000;
@@ -31,9 +32,15 @@ fn main() {
         let adds = (0..1000).map(|_| load.add()).collect();
         state.apply(&load.entry(adds));
     }
-    println!("{jobs} jobs of {PAYLOAD_BYTES} bytes added in {:.1} s", started.elapsed().as_secs_f64());
+    println!(
+        "{jobs} jobs of {PAYLOAD_BYTES} bytes added in {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
 
-    println!("{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "applies", "p50 us", "p99 us", "p99.9 us", "max us");
+    println!(
+        "{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "applies", "p50 us", "p99 us", "p99.9 us", "max us"
+    );
     let calm = applies_while(&mut state, &mut load, |cycle| cycle < 100_000);
     report("no snapshot", calm);
     let frozen = Instant::now();
@@ -57,7 +64,11 @@ fn main() {
 }
 
 /// Applies cycles as long as `goes_on(cycles so far)`; the duration of each apply.
-fn applies_while(state: &mut State, load: &mut Load, goes_on: impl Fn(u64) -> bool) -> Vec<Duration> {
+fn applies_while(
+    state: &mut State,
+    load: &mut Load,
+    goes_on: impl Fn(u64) -> bool,
+) -> Vec<Duration> {
     let mut durations = Vec::new();
     for cycle in 0.. {
         if !goes_on(cycle) {
@@ -71,8 +82,12 @@ fn applies_while(state: &mut State, load: &mut Load, goes_on: impl Fn(u64) -> bo
         };
         let commands = vec![load.add(), load.claim()];
         let applied = timed(&load.entry(commands));
-        let Ok(Answer::Claimed(claimed)) = &applied.outcomes[1].result else { unreachable!("a claim") };
-        let [Claimed::Granted(grant)] = &claimed[..] else { unreachable!("a million jobs are ready") };
+        let Ok(Answer::Claimed(claimed)) = &applied.outcomes[1].result else {
+            unreachable!("a claim")
+        };
+        let [Claimed::Granted(grant)] = &claimed[..] else {
+            unreachable!("a million jobs are ready")
+        };
         let holding = Holding { job: grant.job.clone(), token: grant.token };
         let complete = Complete { holding, result: None, then: Vec::new() };
         timed(&load.entry(vec![Command::Complete(complete)]));

@@ -44,7 +44,7 @@ fn run(cli: Cli, surroundings: &Surroundings, is_json: &mut bool) -> Result<Exit
     *is_json = look.is_json();
     let session = Session::new(&config, look)?;
     let command = match cli.command {
-        Command::Serve(args) => return args.run(cli.global.config, surroundings, look),
+        Command::Serve(args) => return args.run(cli.global.config.as_deref(), surroundings, look),
         Command::Run(args) => return args.run(&config, surroundings),
         command => command,
     };

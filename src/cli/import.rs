@@ -51,7 +51,7 @@ pub(super) struct Import {
 /// A batch that is under way.
 struct Sent {
     lines: Vec<u64>,
-    bytes: u64,
+    bytes: usize,
     answer: JoinHandle<Result<Answer<AddBatchResponse>, ClientError>>,
 }
 
@@ -126,14 +126,14 @@ impl Import {
         let added: Vec<AddedItem> = answer.value.items.iter().filter_map(added).collect();
         self.acknowledged += added.len() as u64;
         self.duplicates += added.iter().filter(|item| item.duplicate).count() as u64;
-        progress.inc(sent.bytes);
+        progress.inc(sent.bytes as u64);
         progress.set_message(self.acknowledged.to_string());
-        let lines: String = match session.look.format {
-            Format::Plain => added.iter().map(|item| format!("{}\n", item.work_id)).collect(),
-            Format::Jsonl => added.iter().map(|item| format!("{}\n", json!(item))).collect(),
+        let lines: Vec<String> = match session.look.format {
+            Format::Plain => added.iter().map(|item| item.work_id.to_string()).collect(),
+            Format::Jsonl => added.iter().map(|item| json!(item).to_string()).collect(),
             Format::Json | Format::Table => return Ok(()),
         };
-        print(&lines).map_err(|error| cannot_print(&error))
+        print(&(lines.join("\n") + "\n")).map_err(|error| cannot_print(&error))
     }
 
     fn summary(&self) -> Report {

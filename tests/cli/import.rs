@@ -14,7 +14,8 @@ fn user_and_server() -> (User, Server) {
 }
 
 fn lines(count: u32) -> String {
-    (1..=count).map(|n| format!("{{\"n\": {n}}}\n")).collect()
+    let lines: Vec<String> = (1..=count).map(|n| format!("{{\"n\": {n}}}")).collect();
+    lines.join("\n") + "\n"
 }
 
 #[test]
