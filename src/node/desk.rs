@@ -161,6 +161,7 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
         deadline: now + Duration::from_millis(claiming.remaining_ms),
         reply,
         parked: Some(parked),
+        was_parked: false,
     };
     let visit = node.visitors.receive(from, claiming.ticket);
     node.spawn(claims::run_here(Arc::clone(node), claimant));

@@ -33,6 +33,7 @@ use super::{
     claims::Delivery,
     gather::Setback,
     open::Node,
+    routing::Route,
 };
 use crate::queue::Outcome;
 
@@ -42,17 +43,27 @@ const REACH_PATIENCE: Duration = Duration::from_secs(2);
 const CALL_PATIENCE: Duration = Duration::from_secs(1);
 const REACH_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a leader where claims are parked is asked whether it is there, and how long it has to say
+/// so: Raft may go on naming a leader that is gone for as long as nobody can be elected.
+const PING_EVERY: Duration = Duration::from_millis(250);
+const PING_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Claims of this node's callers that are parked at the leader.
 #[derive(Debug)]
 pub(super) struct Tickets {
     next: AtomicU64,
+    issued: Notify,
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<Result<Outcome, Refusal>>>>,
 }
 
 impl Tickets {
     /// A restarted node must not name its claims as its former self did: `first` is random.
     pub(super) fn starting_at(first: u64) -> Arc<Self> {
-        Arc::new(Self { next: AtomicU64::new(first), waiting: Mutex::default() })
+        Arc::new(Self {
+            next: AtomicU64::new(first),
+            issued: Notify::new(),
+            waiting: Mutex::default(),
+        })
     }
 
     /// A ticket that this process has not used.
@@ -60,6 +71,7 @@ impl Tickets {
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, outcome) = oneshot::channel();
         self.lock().insert(ticket, sender);
+        self.issued.notify_one();
         Settled { tickets: Arc::clone(self), ticket, outcome }
     }
 
@@ -69,8 +81,31 @@ impl Tickets {
         waiting.is_some_and(|waiting| waiting.send(outcome).is_ok())
     }
 
+    /// Gives up on the leader: what became of every claim there is unknown.
+    fn lose_all(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<Result<Outcome, Refusal>>>> {
         self.waiting.lock().expect("nothing panics while the tickets are locked")
+    }
+}
+
+/// Looks after the leader while claims of this node wait there, until the future is dropped.
+pub(super) async fn watch_leader(node: Arc<Node>) {
+    loop {
+        let issued = node.tickets.issued.notified();
+        if node.tickets.lock().is_empty() {
+            issued.await;
+        }
+        sleep(PING_EVERY).await;
+        let route = node.standing.borrow().route();
+        if node.tickets.lock().is_empty() || !matches!(route, Route::There { .. }) {
+            continue;
+        }
+        if node.ask(&route, &Request::Ping, PING_PATIENCE).await.is_err() {
+            node.tickets.lose_all();
+        }
     }
 }
 
@@ -207,5 +242,55 @@ impl Node {
         let status = self.replica.status();
         let status = status.borrow();
         status.voters.iter().chain(&status.learners).find(|peer| peer.id == id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{Answer, Rev};
+
+    fn nothing() -> Outcome {
+        Outcome { rev: Rev(1), result: Ok(Answer::Claimed(Vec::new())) }
+    }
+
+    #[tokio::test]
+    async fn what_the_leader_says_reaches_the_one_who_waits_once() {
+        let tickets = Tickets::starting_at(u64::MAX);
+        let mut settled = tickets.issue();
+        let other = tickets.issue();
+        assert_ne!(settled.ticket, other.ticket);
+        assert!(tickets.settle(settled.ticket, Ok(nothing())));
+        assert_eq!(settled.outcome().await, Ok(nothing()));
+        assert!(!tickets.settle(settled.ticket, Ok(nothing())), "a second word is not wanted");
+    }
+
+    #[test]
+    fn an_outcome_is_taken_by_the_asker_or_refused_and_never_lost_between() {
+        let tickets = Tickets::starting_at(0);
+        let mut early = tickets.issue();
+        assert!(tickets.settle(early.ticket, Ok(nothing())));
+        assert_eq!(early.close(), Some(Ok(nothing())));
+        let mut late = tickets.issue();
+        assert_eq!(late.close(), None);
+        assert!(!tickets.settle(late.ticket, Ok(nothing())));
+        let dropped = tickets.issue().ticket;
+        assert!(!tickets.settle(dropped, Ok(nothing())));
+        drop((early, late));
+        assert!(tickets.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_visit_is_called_off_by_the_peer_that_made_it_and_no_other() {
+        let visitors = Arc::new(Visitors::default());
+        let visit = visitors.receive(1, 7);
+        visitors.forget(2, 7);
+        visitors.forget(1, 8);
+        let called_off = tokio::time::timeout(Duration::ZERO, visit.bell.notified());
+        assert!(called_off.await.is_err());
+        visitors.forget(1, 7);
+        visit.bell.notified().await;
+        drop(visit);
+        assert!(visitors.lock().is_empty());
     }
 }
