@@ -35,7 +35,7 @@ use super::{
     open::Node,
     routing::Route,
 };
-use crate::queue::Outcome;
+use crate::queue::{Claim, Outcome, RequestId, WorkerId};
 
 /// How long the leader tries to reach the node that a claim came from.
 const REACH_PATIENCE: Duration = Duration::from_secs(2);
@@ -140,26 +140,48 @@ impl Drop for Settled {
 /// Claims that peers have parked here, so that they can call them off.
 #[derive(Debug, Default)]
 pub(super) struct Visitors {
-    bells: Mutex<BTreeMap<(PeerId, u64), Arc<Notify>>>,
+    present: Mutex<Present>,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    bells: BTreeMap<(PeerId, u64), Arc<Notify>>,
+    /// The last ticket under which a peer sent a claim of that identity.
+    tickets: BTreeMap<Identity, u64>,
+}
+
+/// What makes a claim of a peer the same claim when it is sent again.
+type Identity = (PeerId, WorkerId, RequestId);
+
+impl Present {
+    fn forget(&self, from: PeerId, ticket: u64) {
+        if let Some(bell) = self.bells.get(&(from, ticket)) {
+            bell.notify_one();
+        }
+    }
 }
 
 impl Visitors {
-    /// Notes a claim that came from a peer.
-    pub(super) fn receive(self: &Arc<Self>, from: PeerId, ticket: u64) -> Visit {
+    /// Notes a claim that came from a peer. If it came before, under a ticket that the peer has given up
+    /// on, that one is called off: two in line would take two jobs' bells, and one of them for nobody.
+    pub(super) fn receive(self: &Arc<Self>, from: PeerId, ticket: u64, claim: &Claim) -> Visit {
+        let identity = (from, claim.worker.clone(), claim.request_id.clone());
         let bell = Arc::new(Notify::new());
-        self.lock().insert((from, ticket), Arc::clone(&bell));
-        Visit { visitors: Arc::clone(self), from, ticket, bell }
+        let mut present = self.lock();
+        if let Some(before) = present.tickets.insert(identity.clone(), ticket) {
+            present.forget(from, before);
+        }
+        present.bells.insert((from, ticket), Arc::clone(&bell));
+        Visit { visitors: Arc::clone(self), from, ticket, identity, bell }
     }
 
     /// Calls a claim off, if it is still here.
     pub(super) fn forget(&self, from: PeerId, ticket: u64) {
-        if let Some(bell) = self.lock().get(&(from, ticket)) {
-            bell.notify_one();
-        }
+        self.lock().forget(from, ticket);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(PeerId, u64), Arc<Notify>>> {
-        self.bells.lock().expect("nothing panics while the visitors are locked")
+    fn lock(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().expect("nothing panics while the visitors are locked")
     }
 }
 
@@ -169,12 +191,17 @@ pub(super) struct Visit {
     visitors: Arc<Visitors>,
     from: PeerId,
     ticket: u64,
+    identity: Identity,
     bell: Arc<Notify>,
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.visitors.lock().remove(&(self.from, self.ticket));
+        let mut present = self.visitors.lock();
+        present.bells.remove(&(self.from, self.ticket));
+        if present.tickets.get(&self.identity) == Some(&self.ticket) {
+            present.tickets.remove(&self.identity);
+        }
     }
 }
 
@@ -248,7 +275,10 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{Answer, Rev};
+    use crate::{
+        node::samples::claim,
+        queue::{Answer, Rev},
+    };
 
     fn nothing() -> Outcome {
         Outcome { rev: Rev(1), result: Ok(Answer::Claimed(Vec::new())) }
@@ -280,17 +310,35 @@ mod tests {
         assert!(tickets.lock().is_empty());
     }
 
+    async fn is_called_off(visit: &Visit) -> bool {
+        tokio::time::timeout(Duration::ZERO, visit.bell.notified()).await.is_ok()
+    }
+
     #[tokio::test]
     async fn a_visit_is_called_off_by_the_peer_that_made_it_and_no_other() {
         let visitors = Arc::new(Visitors::default());
-        let visit = visitors.receive(1, 7);
+        let visit = visitors.receive(1, 7, &claim("w", "r"));
         visitors.forget(2, 7);
         visitors.forget(1, 8);
-        let called_off = tokio::time::timeout(Duration::ZERO, visit.bell.notified());
-        assert!(called_off.await.is_err());
+        assert!(!is_called_off(&visit).await);
         visitors.forget(1, 7);
-        visit.bell.notified().await;
-        drop(visit);
-        assert!(visitors.lock().is_empty());
+        assert!(is_called_off(&visit).await);
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_is_sent_again_takes_the_place_of_the_one_before() {
+        let visitors = Arc::new(Visitors::default());
+        let first = visitors.receive(1, 7, &claim("w", "r"));
+        let others = [(2, "w", "r"), (1, "v", "r"), (1, "w", "q")]
+            .map(|(from, worker, request)| visitors.receive(from, 8, &claim(worker, request)));
+        assert!(!is_called_off(&first).await);
+        let second = visitors.receive(1, 9, &claim("w", "r"));
+        assert!(is_called_off(&first).await);
+        drop(first);
+        let third = visitors.receive(1, 10, &claim("w", "r"));
+        assert!(is_called_off(&second).await, "the first's end did not hide the second");
+        drop((second, third, others));
+        let present = visitors.lock();
+        assert!(present.bells.is_empty() && present.tickets.is_empty());
     }
 }
