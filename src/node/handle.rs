@@ -13,7 +13,7 @@ use super::{
     gather::Work,
     open::{Node, Phase},
     routing::Route,
-    tries::{Pace, Tries},
+    tries::{ATTEMPT_PATIENCE, Pace, Tries},
 };
 use crate::queue::{Claim, Command, JobId, Outcome, Rev, State};
 
@@ -159,9 +159,10 @@ impl Handle {
             claim: Arc::new(claim),
             wait_until,
             hold,
-            deadline: wait_until + hold,
+            deadline: wait_until + hold.max(ATTEMPT_PATIENCE),
             reply,
             parked: None,
+            was_parked: false,
         };
         let node = self.node();
         node.spawn(claims::run(Arc::clone(node), claimant));
@@ -182,7 +183,7 @@ impl Handle {
             let _permit = node.admission.admit_read().map_err(Unavailable::NotApplied)?;
             let deadline = Instant::now() + hold;
             let mut pace = Pace::default();
-            while !node.reach_barrier(deadline).await {
+            while !node.reach_barrier(deadline.max(Instant::now() + ATTEMPT_PATIENCE)).await {
                 let route = node.route_by(deadline).await;
                 if Instant::now() >= deadline || route.is_none() {
                     return Err(node.give_up(Tries::default()));
@@ -215,6 +216,16 @@ impl Handle {
     /// A fresh unique id (ULID), for jobs and requests whose caller gave none.
     pub fn fresh_id(&self) -> String {
         Ulid::from_parts(self.node().clock.wall_ms(), self.node().random()).to_string()
+    }
+
+    /// Who leads, as far as this node knows: its label. Cheaper than [`Handle::status`].
+    pub fn leader(&self) -> Option<String> {
+        self.node().standing.borrow().leader.as_ref().map(|leader| leader.label.clone())
+    }
+
+    /// The revision that this replica has applied. Cheaper than [`Handle::status`].
+    pub fn rev(&self) -> Rev {
+        self.node().look(|machine| machine.state().rev())
     }
 
     /// This node's standing.

@@ -57,10 +57,11 @@ pub(super) struct Cluster {
 impl Cluster {
     /// That many voters, with a leader.
     pub(super) async fn of(voters: usize) -> Self {
-        Self::with(voters, Limits::default()).await
+        Self::with(voters, |_| ()).await
     }
 
-    pub(super) async fn with(voters: usize, limits: Limits) -> Self {
+    /// As [`Cluster::of`], with other options.
+    pub(super) async fn with(voters: usize, change: impl Fn(&mut NodeOptions)) -> Self {
         let directories: Vec<_> = (0..voters).map(|_| tempfile::tempdir().unwrap()).collect();
         let addresses: Vec<_> =
             (0..voters).map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))).collect();
@@ -74,9 +75,12 @@ impl Cluster {
             .iter()
             .zip(&directories)
             .enumerate()
-            .map(|(number, (address, directory))| NodeOptions {
-                raft: options(*address, directory.path(), &format!("n{number}"), bootstrap.clone()),
-                limits,
+            .map(|(number, (address, directory))| {
+                let label = format!("n{number}");
+                let raft = options(*address, directory.path(), &label, bootstrap.clone());
+                let mut options = NodeOptions { raft, limits: Limits::default() };
+                change(&mut options);
+                options
             })
             .collect();
         let nodes = vec![None; voters];

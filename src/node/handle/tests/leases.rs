@@ -13,10 +13,11 @@ async fn an_expired_lease_is_granted_again_although_nobody_asks_for_anything() {
     let cluster = Cluster::of(3).await;
     let follower = cluster.node(cluster.followers().await[0]);
     submit(follower, add("a")).await;
+    // A worker counts its lease from before it asks.
+    let asked_at = Instant::now();
     let first = claim_one(follower, short("r1"), NO_WAIT).await;
-    let granted_at = Instant::now();
     let second = claim_one(follower, short("r2"), PATIENCE).await;
-    assert!(granted_at.elapsed() >= Duration::from_millis(140), "not before the lease was over");
+    assert!(asked_at.elapsed() >= Duration::from_millis(150), "not before the lease was over");
     assert_eq!((second.job, second.attempt), (id("a"), 2));
     assert!(second.token > first.token);
     let stale = submit(follower, complete("a", first.token.0)).await;
@@ -41,10 +42,17 @@ async fn a_delayed_job_wakes_a_waiter_when_it_is_due() {
 async fn a_cluster_without_deadlines_writes_nothing() {
     let cluster = Cluster::of(3).await;
     submit(cluster.node(0), add("a")).await;
-    let leader = cluster.node(cluster.leader().await);
-    let before = leader.status().raft.last_log_index;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(leader.status().raft.last_log_index, before);
+    loop {
+        let leader = cluster.node(cluster.leader().await);
+        let before = leader.status().raft;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let after = leader.status().raft;
+        // A busy machine may have had an election, which writes.
+        if after.term == before.term {
+            assert_eq!(after.last_log_index, before.last_log_index);
+            break;
+        }
+    }
     cluster.end().await;
 }
 

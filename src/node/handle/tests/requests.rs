@@ -4,10 +4,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{super::*, cluster::*};
 use crate::{
-    node::{
-        Limits,
-        samples::{self, add, claim, complete, heartbeat, id},
-    },
+    node::samples::{self, add, claim, complete, heartbeat, id},
     queue::{Answer, JobState, Once},
 };
 
@@ -90,8 +87,7 @@ async fn without_a_quorum_a_request_is_held_and_then_certainly_not_applied() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overload_refuses_adds_before_proposing_and_lets_heartbeats_pass() {
-    let limits = Limits { lane_commands: 2, ..Limits::default() };
-    let cluster = Cluster::with(1, limits).await;
+    let cluster = Cluster::with(1, |options| options.limits.lane_commands = 2).await;
     submit(cluster.node(0), add("held")).await;
     let token = claim_one(cluster.node(0), claim("w", "r"), NO_WAIT).await.token.0;
     let mut adds = JoinSet::new();
@@ -136,6 +132,55 @@ async fn a_stopped_node_refuses_and_a_reopened_one_knows_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_fell_behind_takes_a_snapshot_and_says_the_same() {
+    let mut cluster = Cluster::with(3, |options| {
+        options.raft.kept_entries = 1;
+        options.raft.segment_bytes = 64 << 10;
+    })
+    .await;
+    submit(cluster.node(0), add("watched")).await;
+    let behind = cluster.followers().await[0];
+    cluster.crash(behind).await;
+    let ahead = cluster.node(cluster.leader().await).clone();
+    for number in 0..200 {
+        submit(&ahead, add(&format!("j{number}"))).await;
+    }
+    for node in cluster.running() {
+        node.snapshot().await.unwrap();
+    }
+    cluster.start(behind).await;
+    cluster.ready().await;
+    eventually("the same revision and hash", async || {
+        let (behind, ahead) = (cluster.node(behind).status(), ahead.status());
+        (behind.rev, behind.state_hash) == (ahead.rev, ahead.state_hash)
+    })
+    .await;
+    assert!(job(cluster.node(behind), "j199").await.is_some());
+    assert!(cluster.node(behind).status().raft.snapshot_index > 0, "not entry by entry");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_read_stops_the_node_and_says_so() {
+    let cluster = Cluster::of(1).await;
+    let node = cluster.node(0);
+    let failing = tokio::spawn({
+        let node = node.clone();
+        async move { node.failed().await }
+    });
+    let unreadable = bytes::Bytes::from_static(&[9, 0]);
+    let replica = node.node().replica.clone();
+    let proposed = tokio::spawn(async move { replica.propose(unreadable).await });
+    let reason = timeout(PATIENCE, failing).await.unwrap().unwrap();
+    assert!(reason.contains("format 9"), "{reason}");
+    assert!(proposed.await.unwrap().is_err());
+    let refused = node.submit(vec![add("a")], Duration::from_millis(50)).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert!(node.status().checks.iter().any(|check| check.name == "disk" && !check.is_ok));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn raft_runs_on_threads_of_its_own_and_leaves_none_behind() {
     let directory = tempfile::tempdir().unwrap();
     let raft_threads = || {
@@ -146,7 +191,7 @@ async fn raft_runs_on_threads_of_its_own_and_leaves_none_behind() {
     let node = alone_on_own_threads(directory.path()).await;
     submit(&node, add("a")).await;
     if Path::new("/proc/self/task").exists() {
-        assert_eq!(raft_threads(), 2);
+        assert!(raft_threads() >= 2);
     }
     node.stop().await;
     eventually("Raft's threads have ended", async || raft_threads() == 0).await;
@@ -179,5 +224,25 @@ async fn fresh_ids_are_unique_and_grow_with_time() {
     let ids: std::collections::BTreeSet<_> = (0..100).map(|_| cluster.node(0).fresh_id()).collect();
     assert_eq!(ids.len(), 100);
     assert!(ids.iter().all(|fresh| JobId::parse(fresh).is_ok() && fresh.len() == 26));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_must_not_be_held_is_still_carried_out_by_a_leader_that_is_there() {
+    let mut cluster = Cluster::of(3).await;
+    for number in 0..3 {
+        let node = cluster.node(number);
+        let name = format!("j{number}");
+        node.submit(vec![add(&name)], Duration::ZERO).await.unwrap();
+        let outcome = node.claim(claim("w", &name), NO_WAIT, Duration::ZERO).await.unwrap();
+        assert!(grant_of(&outcome).is_some());
+        node.read(Consistency::Linearizable, Duration::ZERO, State::rev).await.unwrap();
+    }
+    let [survivor, other] = cluster.followers().await[..] else { panic!("two followers") };
+    let leader = cluster.leader().await;
+    cluster.crash(leader).await;
+    cluster.crash(other).await;
+    let refused = cluster.node(survivor).submit(vec![add("a")], Duration::ZERO).await;
+    assert_eq!(refused, Err(Unavailable::NotApplied(Reason::NoLeader)));
     cluster.end().await;
 }
