@@ -1,7 +1,10 @@
 //! One replica of a state machine, and everything that a caller may ask of it.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,11 @@ use openraft::{
     raft::responder::ProgressResponder,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use crate::{
     CallError, CallHandler, Disk, Environment, LogIndex, Net, OpenError, Options, Peer, PeerId,
@@ -30,7 +37,7 @@ use crate::{
         types::{Command, TypeConfig},
     },
     directory::{self, DataDirectory},
-    log::{Log, LogOptions, Recovered},
+    log::{BACKLOG_BYTES_MAX, Log, LogOptions, Recovered},
     snapshots::SnapshotStore,
     tasks,
     transport::{
@@ -46,6 +53,11 @@ use crate::{
 /// The largest entry that can be proposed, bytes: with its header it must fit one frame.
 pub const ENTRY_BYTES_MAX: usize = 15 << 20;
 const _: () = assert!((ENTRY_BYTES_MAX as u64) < codec::LIMIT_BYTES - (64 << 10));
+
+/// How many KiB of entries may be on their way at a time. They wait in the log for its disk, whose
+/// backlog has a bound beyond which the disk counts as failed.
+const ROOM_KIB: usize = 64 << 10;
+const _: () = assert!((ROOM_KIB as u64) * 1024 * 2 < BACKLOG_BYTES_MAX);
 
 /// The Raft group of this replica; there is one as yet, and the formats have room for more.
 const GROUP: u64 = 0;
@@ -64,9 +76,13 @@ struct Inner<S: StateMachine> {
     status: watch::Receiver<Status>,
     applied: watch::Receiver<LogIndex>,
     log: Log,
+    /// Room for entries that are proposed and not answered, KiB. Further proposals wait.
+    room: Semaphore,
     /// Held for its lock.
     directory: Arc<Mutex<Option<DataDirectory>>>,
     blocking: Blocking,
+    /// The next caller's seed: a caller's task carries none of its own (simulation).
+    seeds: AtomicU64,
     /// Taken by the first [`Replica::stop`].
     running: Mutex<Option<Running>>,
 }
@@ -119,12 +135,17 @@ impl<S: StateMachine> Replica<S> {
         if entry.len() > ENTRY_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes: entry.len(), limit: ENTRY_BYTES_MAX });
         }
+        // openraft's queue counts entries, and a few large ones would be too many.
+        let weight = u32::try_from(entry.len() / 1024 + 1).expect("the limit is far below");
+        let room = self.inner.room.acquire_many(weight).await.map_err(|_| ProposeError::Stopped)?;
         let (responder, answer) = ProgressResponder::complete_only();
         let sent = self.inner.raft.client_write_ff(Command(entry), Some(responder)).await;
         // openraft's queue was closed: the entry never got into it.
         sent.map_err(|_| ProposeError::Stopped)?;
         // From here on openraft answers, or dies with the entry in an unknown place.
-        match answer.await.map_err(|_| ProposeError::Unknown)? {
+        let answered = answer.await;
+        drop(room);
+        match answered.map_err(|_| ProposeError::Unknown)? {
             Ok(response) => {
                 let outcome = response.data.take();
                 Ok(outcome.expect("apply answers a proposed entry with the machine's outcome"))
@@ -146,7 +167,8 @@ impl<S: StateMachine> Replica<S> {
     /// See [`ReadError`].
     pub async fn read_index(&self) -> Result<LogIndex, ReadError> {
         // Never by the leader's lease: a fast failover elects a successor within it.
-        match self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        let linearizer = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match self.in_scope(linearizer).await {
             Ok(linearizer) => Ok(linearizer.read_log_id().index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadError::NotLeader { leader: known_leader(forward) })
@@ -194,7 +216,8 @@ impl<S: StateMachine> Replica<S> {
         }
         let body = call_body(request, timeout);
         let deadline = Instant::now() + timeout;
-        self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline).await
+        let asking = self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline);
+        self.in_scope(asking).await
     }
 
     /// The standing, and every change of it.
@@ -207,7 +230,7 @@ impl<S: StateMachine> Replica<S> {
     /// replica has then tried to be elected again.
     pub async fn hand_over(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        tasks::hand_over(&self.inner.raft, self.inner.me.id, deadline).await
+        self.in_scope(tasks::hand_over(&self.inner.raft, self.inner.me.id, deadline)).await
     }
 
     /// Writes a snapshot now and purges the log behind it, as far as [`Options::kept_entries`] lets.
@@ -216,7 +239,7 @@ impl<S: StateMachine> Replica<S> {
     /// # Errors
     /// [`ReadError::Stopped`]; [`ReadError::NoQuorum`] when nothing was applied yet.
     pub async fn snapshot(&self) -> Result<LogIndex, ReadError> {
-        tasks::snapshot(&self.inner.raft).await
+        self.in_scope(tasks::snapshot(&self.inner.raft)).await
     }
 
     /// Stops: no proposal is taken after this, the log is synced, the port is free when it returns.
@@ -224,6 +247,7 @@ impl<S: StateMachine> Replica<S> {
         let running = self.inner.running.lock().expect("held for this only").take();
         let Some(Running { server, stop, tasks }) = running else { return };
         drop(stop);
+        self.inner.room.close();
         self.inner.callers.close();
         for task in tasks {
             task.abort();
@@ -233,7 +257,7 @@ impl<S: StateMachine> Replica<S> {
         if let Err(error) = server.await {
             tracing::error!(%error, "the listener ended badly");
         }
-        if let Err(error) = self.inner.raft.shutdown().await {
+        if let Err(error) = self.in_scope(self.inner.raft.shutdown()).await {
             tracing::error!(%error, "openraft ended badly");
         }
         let log = self.inner.log.clone();
@@ -246,6 +270,11 @@ impl<S: StateMachine> Replica<S> {
 }
 
 impl<S: StateMachine> Replica<S> {
+    /// Runs a call of openraft, or one that starts a task of ours, in a caller's task.
+    async fn in_scope<F: Future>(&self, call: F) -> F::Output {
+        seeded(self.inner.seeds.fetch_add(1, Ordering::Relaxed), call).await
+    }
+
     async fn open_here(
         options: Options,
         environment: Environment,
@@ -299,6 +328,7 @@ impl<S: StateMachine> Replica<S> {
             snapshots: SnapshotIntake::new(raft.clone(), snapshots.clone(), blocking),
         });
         let seed = rng.random();
+        let seeds = AtomicU64::new(rng.random());
         let due = options.snapshot_log_bytes;
         let tasks = vec![
             observer,
@@ -316,8 +346,10 @@ impl<S: StateMachine> Replica<S> {
             status,
             applied,
             log,
+            room: Semaphore::new(ROOM_KIB),
             directory,
             blocking,
+            seeds,
             running,
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -1,6 +1,6 @@
 //! `queue serve`: a node.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use clap::Args;
@@ -120,6 +120,7 @@ impl ServeArgs {
         file: Option<&Path>,
         surroundings: &Surroundings,
         look: Look,
+        disk: Arc<dyn raft::Disk>,
     ) -> Result<Exit, Failure> {
         let is_only_asked = self.print_config;
         let raw = Raw::load(Side::Server, &self.flags(), file, surroundings)?;
@@ -132,16 +133,16 @@ impl ServeArgs {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let no_threads =
             |error: std::io::Error| Failure::new(Exit::FAILED, "threads", error.to_string());
-        runtime.map_err(no_threads)?.block_on(serve(&config))
+        runtime.map_err(no_threads)?.block_on(serve(&config, disk))
     }
 }
 
 /// Serves until a signal or the node itself ends it.
-async fn serve(config: &Config) -> Result<Exit, Failure> {
+async fn serve(config: &Config, disk: Arc<dyn raft::Disk>) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let server = tokio::select! {
         biased;
-        server = Server::start(config) => server?,
+        server = Server::start(config, disk) => server?,
         () = signals.next() => return Ok(Exit::INTERRUPTED),
     };
     greet(config);

@@ -3,7 +3,8 @@
 //!
 //! What "delivered" means: with the kernel. A request dropped before its answer is taken by hyper, a
 //! stream that is reset, a connection that fails before hyper's buffer is flushed: all of these
-//! release. What the kernel took and the client never read is beyond our sight, and its lease ends it.
+//! release. What the kernel took and the client never read is beyond our sight, and its lease ends it;
+//! so is what an HTTP/2 stream holds back for its client's window.
 //!
 //! Only a claim whose request id this server made is released. A client that named one will repeat
 //! its claim, and may have been answered by the time the release arrives: taking the job then would

@@ -66,6 +66,9 @@ pub async fn serve(
     if options.exposure == Exposure::LoopbackOnly && !address.ip().is_loopback() {
         return Err(ServeError::Exposed { address });
     }
+    if options.exposure == Exposure::Insecure && !address.ip().is_loopback() {
+        tracing::warn!(%address, "anyone who reaches this address may use the queue");
+    }
     let listen = |source: io::Error| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let local_addr = listener.local_addr().map_err(listen)?;

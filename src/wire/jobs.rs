@@ -369,5 +369,4 @@ pub(super) fn work_id(fields: &mut Fields<'_>) -> Result<JobId, ApiError> {
 }
 
 #[cfg(test)]
-#[path = "jobs/tests.rs"]
 mod tests;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, value::RawValue};
 
 use super::{ApiError, WAIT_MS_MAX, fields::Fields, query};
-use crate::queue::{AttemptEnd, JobId, JobState, QueueName, Rev, Token, WorkType, WorkerId};
+use crate::queue::{
+    AttemptEnd, GroupName, JobId, JobState, QueueName, Rev, Token, WorkType, WorkerId,
+};
 
 /// The query of `GET /work/get/{work_id}`; `consistency` alone on the other reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,6 +129,12 @@ pub struct Job {
     /// What its holder last said of its progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Box<RawValue>>,
+    /// What it waits, or waited, for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<JobId>,
+    /// Its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
     /// Its tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -169,7 +177,7 @@ pub struct GetResponse {
 
 impl<'de> Deserialize<'de> for GetResponse {
     // By hand: `flatten` reads through a buffer that a raw value cannot come out of.
-    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Revision {
             rev: Rev,
@@ -205,7 +213,7 @@ pub struct WorkStatus {
 }
 
 /// One queue of [`WorkStatus`].
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct QueueStatus {
     /// By state: `{"pending": 3, …}`, beside the fields below.
     #[serde(flatten)]
@@ -214,6 +222,24 @@ pub struct QueueStatus {
     pub oldest_pending_ms: Option<u64>,
     /// Whether claims pass it over.
     pub paused: bool,
+}
+
+impl<'de> Deserialize<'de> for QueueStatus {
+    // By hand: the states share their object with other fields, and a newer server may have more.
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let fields = BTreeMap::<String, Value>::deserialize(source)?;
+        let state = |name: &str| JobState::deserialize(Value::from(name)).ok();
+        let by_state = fields
+            .iter()
+            .filter_map(|(name, count)| Some((state(name)?, count.as_u64()?)))
+            .collect();
+        let field = |name: &str| fields.get(name);
+        Ok(Self {
+            by_state,
+            oldest_pending_ms: field("oldest_pending_ms").and_then(Value::as_u64),
+            paused: field("paused").and_then(Value::as_bool).unwrap_or_default(),
+        })
+    }
 }
 
 /// The answer to `GET /work/for-node/{node_id}`: what a worker holds.
@@ -230,5 +256,4 @@ pub struct ForNodeResponse {
 }
 
 #[cfg(test)]
-#[path = "read/tests.rs"]
 mod tests;

@@ -286,5 +286,4 @@ pub enum BeatStatus {
 }
 
 #[cfg(test)]
-#[path = "settle/tests.rs"]
 mod tests;

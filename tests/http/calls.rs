@@ -190,6 +190,19 @@ async fn a_cancelled_job_is_dead_at_once_and_its_worker_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_waits_for_another_and_shows_for_which() {
+    let site = Site::start().await;
+    site.done("/work/add", r#"{"work_id":"first"}"#).await;
+    let body = r#"{"work_id":"second","depends_on":["first"],"group":"g","expires_in_ms":"1h"}"#;
+    assert_eq!(site.done("/work/add", body).await["state"], "blocked");
+    let job = site.get("/work/get/second").await.json();
+    assert_eq!((&job["depends_on"], &job["group"]), (&json!(["first"]), &json!("g")));
+    let token = site.done("/work/claim", r#"{"node_id":"w"}"#).await["work"]["token"].clone();
+    site.done("/work/complete", &format!(r#"{{"work_id":"first","token":{token}}}"#)).await;
+    assert_eq!(site.state_of("second").await, "pending");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_item_of_complete_batch_answers_for_itself() {
     let site = Site::start().await;
     let token = claimed(&site, "j1", "").await;

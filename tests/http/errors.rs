@@ -156,13 +156,15 @@ async fn a_body_over_eight_mebibytes_is_refused_before_it_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_with_the_next_part_is_refused_by_name() {
+async fn a_circle_of_dependencies_is_refused() {
     let site = Site::start().await;
-    for (body, field) in [(r#"{"depends_on":["a"]}"#, "depends_on"), (r#"{"group":"g"}"#, "group")]
-    {
-        let details = site.post("/work/add", body).await.failed(400, "invalid_argument");
-        assert_eq!(details["field"], field);
-    }
+    let itself = site.post("/work/add", r#"{"work_id":"a","depends_on":["a"]}"#).await;
+    assert_eq!(itself.failed(409, "dependency_cycle")["work_id"], "a");
+    let items = r#"{"work_id":"a","depends_on":["b"]},{"work_id":"b","depends_on":["a"]}"#;
+    let circle = site.post("/work/add_batch", &format!(r#"{{"items":[{items}]}}"#)).await;
+    assert!(circle.failed(409, "dependency_cycle")["index"].is_u64());
+    let unknown = site.post("/work/add", r#"{"depends_on":["no"]}"#).await;
+    assert_eq!(unknown.failed(400, "invalid_argument")["field"], "depends_on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

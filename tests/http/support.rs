@@ -79,17 +79,15 @@ impl Site {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        let mut lines = vec![format!("{method} {path} HTTP/1.1"), "Connection: close".to_owned()];
         if !headers.iter().any(|(name, _)| *name == "Host") {
-            head += "Host: localhost\r\n";
+            lines.push("Host: localhost".to_owned());
         }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
+        lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
         if method != "GET" {
-            head += &format!("Content-Length: {}\r\n", body.len());
+            lines.push(format!("Content-Length: {}", body.len()));
         }
-        let request = [head.as_bytes(), b"\r\n", body].concat();
+        let request = [lines.join("\r\n").as_bytes(), b"\r\n\r\n", body].concat();
         self.raw(&request).await.expect("an answer")
     }
 

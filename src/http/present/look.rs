@@ -69,6 +69,8 @@ fn whole(view: JobView, now: WallMs) -> Job {
         result: view.result.as_ref().map(json),
         error: view.error.map(|error| error.to_string()),
         progress: view.progress.as_ref().map(json),
+        depends_on: view.depends_on,
+        group: view.group,
         tags: view.tags,
         tombstone: false,
     }
@@ -98,6 +100,8 @@ fn left_over(view: TombstoneView) -> Job {
         result: None,
         error: None,
         progress: None,
+        depends_on: Vec::new(),
+        group: None,
         tags: std::collections::BTreeMap::new(),
     }
 }

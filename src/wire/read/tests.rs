@@ -24,4 +24,6 @@ fn a_queues_counts_stand_beside_its_other_fields() {
     let golden = r#"{"total_items":3,"by_status":{"pending":2,"completed":1},"by_type":{"t":3},"queues":{"q":{"pending":2,"completed":1,"oldest_pending_ms":7,"paused":false}},"is_leader":true,"leader_id":"n1","rev":9}"#;
     let read: WorkStatus = serde_json::from_str(golden).unwrap();
     assert_eq!(serde_json::to_string(&read).unwrap(), golden);
+    let newer = golden.replace(r#""paused":false"#, r#""paused":false,"rate_per_second":5"#);
+    assert_eq!(serde_json::from_str::<WorkStatus>(&newer).unwrap(), read);
 }

@@ -1,0 +1,183 @@
+//! One host: a real node, its clients, and the final read.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jepsen_like::final_read::{Attempt, End, JobLine, JobView, ReadEnd};
+use quorate::{
+    node::{Consistency, Environment, Handle, Limits, Node, NodeOptions, OpenError, RaftRuntime},
+    queue::{self, AttemptEnd, Filter, State},
+};
+use raft::{Bootstrap, Timing, disk::MemoryDisk};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::{clock::SimClock, net::SimNet, recorder::Recorder, schedule::HOSTS, workload};
+
+/// The peers' port, on every host.
+const PEER_PORT: u16 = 8771;
+/// Small, so that segments are closed and removed, and snapshots written and sent.
+const SEGMENT_BYTES: u64 = 256 << 10;
+const SNAPSHOT_LOG_BYTES: u64 = 512 << 10;
+const KEPT_ENTRIES: u64 = 100;
+/// How long the final read may wait for a leader.
+const READ_HOLD: Duration = Duration::from_secs(20);
+
+/// What the clients of all hosts are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Work.
+    Run,
+    /// Invoke nothing more.
+    Drain,
+    /// Read everything.
+    Read,
+}
+
+/// What a host is made of; it is the same at every start.
+#[derive(Clone)]
+pub struct Body {
+    /// Its name.
+    pub name: &'static str,
+    /// Its network.
+    pub net: SimNet,
+    /// Its disk, which outlives it.
+    pub disk: Arc<MemoryDisk>,
+    /// Its clocks.
+    pub clock: SimClock,
+    /// What its choices follow from.
+    pub seed: u64,
+    /// How often it was started.
+    pub lives: Arc<AtomicU64>,
+    /// Where it shows its node.
+    pub handle: Arc<Mutex<Option<Handle>>>,
+    /// Where its clients record.
+    pub recorder: Recorder,
+    /// What its clients are to do.
+    pub phase: watch::Receiver<Phase>,
+    /// How many hosts have been read.
+    pub finished: Arc<AtomicU64>,
+}
+
+impl Body {
+    /// Starts the node and lets its clients work until the power is cut.
+    pub async fn live(mut self) -> turmoil::Result {
+        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        let seed = self.seed.wrapping_add(life.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let handle = self.open(seed).await?;
+        *self.handle.lock().expect("nobody panics with a handle") = Some(handle.clone());
+        let (recorder, phase) = (self.recorder.clone(), self.phase.clone());
+        workload::run(self.name, life, handle.clone(), recorder, seed, phase).await;
+        self.phase.wait_for(|phase| *phase == Phase::Read).await?;
+        self.read(&handle, life).await?;
+        self.finished.fetch_add(1, Ordering::Relaxed);
+        std::future::pending().await
+    }
+}
+
+/// Reads every job of the state, page by page, and puts them into the history.
+impl Body {
+    /// A write acknowledged in the new term, then a linearizable read of everything.
+    async fn read(&self, handle: &Handle, life: u64) -> turmoil::Result {
+        workload::barrier(self.name, life, handle, &self.recorder).await;
+        let view = handle.read(Consistency::Linearizable, READ_HOLD, all_jobs).await?;
+        let jobs = view.value.len() as u64;
+        for job in view.value {
+            self.recorder.final_job(JobLine { node: self.name.to_owned(), job: job_view(job) });
+        }
+        self.recorder.final_end(ReadEnd { node: self.name.to_owned(), rev: view.rev.0, jobs });
+        Ok(())
+    }
+}
+
+fn all_jobs(state: &State) -> Vec<queue::JobView> {
+    let mut jobs = Vec::new();
+    let mut after = None;
+    loop {
+        let page = state.list(&Filter::default(), after, 1_000);
+        jobs.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return jobs;
+        }
+    }
+}
+
+/// As `GET /work/get` prints it.
+fn job_view(job: queue::JobView) -> JobView {
+    let json = |bytes: &[u8]| {
+        serde_json::from_slice(bytes)
+            .unwrap_or_else(|_| Value::from("not the JSON that was put in"))
+    };
+    JobView {
+        work_id: job.id.to_string(),
+        state: format!("{:?}", job.state).to_lowercase(),
+        payload: Some(json(&job.payload.bytes)),
+        result: job.result.as_deref().map(json),
+        attempts: job.attempts.iter().map(attempt).collect(),
+    }
+}
+
+fn attempt(attempt: &queue::AttemptView) -> Attempt {
+    Attempt {
+        attempt: attempt.attempt,
+        token: attempt.token.0,
+        node_id: attempt.worker.to_string(),
+        claimed_at_ms: attempt.claimed_at.0,
+        ended_at_ms: attempt.ended_at.map(|at| at.0),
+        end: attempt.end.map(end),
+        error: attempt.error.as_deref().map(str::to_owned),
+    }
+}
+
+fn end(end: AttemptEnd) -> End {
+    match end {
+        AttemptEnd::Completed => End::Completed,
+        AttemptEnd::Failed => End::Failed,
+        AttemptEnd::Released => End::Released,
+        AttemptEnd::Expired => End::Expired,
+        AttemptEnd::WorkerDown => End::WorkerDown,
+        AttemptEnd::Cancelled => End::Cancelled,
+    }
+}
+
+impl Body {
+    async fn open(&self, seed: u64) -> Result<Handle, OpenError> {
+        let options = NodeOptions {
+            raft: raft::Options {
+                cluster: "sim".to_owned(),
+                label: self.name.to_owned(),
+                data_dir: PathBuf::from("/").join(self.name),
+                listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, PEER_PORT)),
+                advertise: peer(self.name),
+                bootstrap: Bootstrap::Expect {
+                    voters: HOSTS.len(),
+                    seeds: HOSTS.iter().map(|host| peer(host)).collect(),
+                    only: None,
+                },
+                timing: Timing { heartbeat_ms: 30, election_min_ms: 150, election_max_ms: 300 },
+                segment_bytes: SEGMENT_BYTES,
+                snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
+                kept_entries: KEPT_ENTRIES,
+            },
+            limits: Limits::default(),
+        };
+        let disk = Arc::clone(&self.disk);
+        let environment = Environment {
+            raft: raft::Environment { disk, net: Arc::new(self.net.clone()), seed },
+            clock: Arc::new(self.clock),
+        };
+        Node::open(options, environment, RaftRuntime::Current).await
+    }
+}
+
+fn peer(host: &str) -> String {
+    format!("{host}:{PEER_PORT}")
+}

@@ -1,0 +1,96 @@
+//! What must hold inside the replicas after every step, whatever the clients see (guarantees S16, S17).
+
+use std::collections::BTreeMap;
+
+use quorate::node::Status;
+use raft::{PeerId, Role};
+
+use crate::schedule::{HOSTS, Place};
+
+/// What has been seen of the replicas so far.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// Who led each term.
+    leaders: BTreeMap<u64, PeerId>,
+    /// The hash chain at each applied index, and the first host that had it.
+    hashes: BTreeMap<u64, (u128, Place)>,
+    last: [Last; HOSTS.len()],
+    /// How many applied indexes two replicas or more have agreed on.
+    pub agreed: u64,
+    /// The newest snapshot of any replica.
+    pub snapshot_index: u64,
+}
+
+/// The standing of one replica as it was last seen.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    /// Survives a crash.
+    term: u64,
+    /// Starts again after a crash.
+    commit: u64,
+    applied: u64,
+}
+
+impl Oracle {
+    /// A host has lost its memory; its term and vote are on its disk.
+    pub fn on_crash(&mut self, place: Place) {
+        let last = &mut self.last[place];
+        *last = Last { term: last.term, ..Last::default() };
+    }
+
+    /// Takes a replica's standing.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn on_status(&mut self, place: Place, status: &Status) -> Result<(), String> {
+        let raft = &status.raft;
+        let host = HOSTS[place];
+        if raft.me.id == 0 {
+            return Ok(());
+        }
+        let last = &mut self.last[place];
+        for (name, before, after) in [
+            ("term", last.term, raft.term),
+            ("commit index", last.commit, raft.commit_index),
+            ("applied index", last.applied, raft.applied_index),
+        ] {
+            if after < before {
+                return Err(format!("the {name} of {host} went back from {before} to {after}"));
+            }
+        }
+        *last = Last { term: raft.term, commit: raft.commit_index, applied: raft.applied_index };
+        self.snapshot_index = self.snapshot_index.max(raft.snapshot_index);
+        self.check_leader(raft)
+    }
+
+    fn check_leader(&mut self, raft: &raft::Status) -> Result<(), String> {
+        if raft.role != Role::Leader {
+            return Ok(());
+        }
+        let known = *self.leaders.entry(raft.term).or_insert(raft.me.id);
+        if known == raft.me.id {
+            Ok(())
+        } else {
+            Err(format!("term {} has two leaders: {known} and {}", raft.term, raft.me.id))
+        }
+    }
+
+    /// Takes a replica's hash chain at an index that it has applied.
+    ///
+    /// # Errors
+    /// Two replicas differ at one index.
+    pub fn on_hash(&mut self, place: Place, index: u64, hash: u128) -> Result<(), String> {
+        let (known, first) = *self.hashes.entry(index).or_insert((hash, place));
+        if known != hash {
+            let (one, other) = (HOSTS[first], HOSTS[place]);
+            return Err(format!("{one} and {other} differ at applied index {index}"));
+        }
+        self.agreed += u64::from(first != place);
+        Ok(())
+    }
+
+    /// How many terms have had a leader.
+    pub fn terms_led(&self) -> usize {
+        self.leaders.len()
+    }
+}

@@ -1,0 +1,97 @@
+//! What goes wrong, and when: drawn from the seed before the run, so that a seed is one story.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
+
+/// The hosts, by place.
+pub const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
+
+/// A host, by its place in [`HOSTS`].
+pub type Place = usize;
+
+/// Who is hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// Whoever leads then; the first host when nobody does.
+    Leader,
+    /// This host.
+    Host(Place),
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The power of one host is cut: what was not synced is lost, kept in part, or torn.
+    Crash(Victim),
+    /// The power of all hosts is cut.
+    CrashAll,
+    /// No bytes pass between one host and the others.
+    Isolate(Victim),
+    /// Bytes from one host to the others are lost, and come through the other way.
+    Mute(Victim),
+    /// The next sync of one host fails: it must stop, and is started again.
+    FailSync(Victim),
+    /// Every link is slow.
+    Slow,
+}
+
+/// One fault and its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planned {
+    /// When it begins.
+    pub at: Duration,
+    /// How long it lasts.
+    pub lasts: Duration,
+    /// What it is.
+    pub fault: Fault,
+}
+
+/// The whole story of a seed, in order of time. Each has at least a crash and an isolation of the leader.
+pub fn plan(rng: &mut StdRng, from: Duration, until: Duration) -> Vec<Planned> {
+    let mut certain = vec![
+        Fault::Crash(Victim::Leader),
+        Fault::Isolate(Victim::Leader),
+        Fault::Crash(Victim::Host(rng.random_range(0..HOSTS.len()))),
+        Fault::Mute(Victim::Leader),
+    ];
+    certain.shuffle(rng);
+    let mut story = Vec::new();
+    let mut at = from;
+    while at < until {
+        let fault = certain.pop().unwrap_or_else(|| draw(rng));
+        let lasts = Duration::from_millis(rng.random_range(300..4_000));
+        story.push(Planned { at, lasts: lasts.min(until - at), fault });
+        // Sooner than the last one ends, now and then.
+        at += Duration::from_millis(rng.random_range(500..6_000));
+    }
+    story
+}
+
+fn draw(rng: &mut StdRng) -> Fault {
+    let host = Victim::Host(rng.random_range(0..HOSTS.len()));
+    match rng.random_range(0..12) {
+        0 | 1 => Fault::Crash(Victim::Leader),
+        2 | 3 => Fault::Crash(host),
+        4 => Fault::CrashAll,
+        5 | 6 => Fault::Isolate(Victim::Leader),
+        7 => Fault::Isolate(host),
+        8 => Fault::Mute(Victim::Leader),
+        9 => Fault::Mute(host),
+        10 => Fault::FailSync(host),
+        _ => Fault::Slow,
+    }
+}
+
+/// The links that are cut at one moment: (from, to).
+pub type Cuts = BTreeSet<(Place, Place)>;
+
+/// The links that a fault cuts on `victim`.
+pub fn cuts(fault: Fault, victim: Place) -> Cuts {
+    let others = (0..HOSTS.len()).filter(move |other| *other != victim);
+    match fault {
+        Fault::Isolate(_) => others.flat_map(|other| [(victim, other), (other, victim)]).collect(),
+        Fault::Mute(_) => others.map(|other| (victim, other)).collect(),
+        _ => Cuts::new(),
+    }
+}

@@ -1,0 +1,367 @@
+//! What the clients of one host do: producers add, repeat and cancel; workers claim and then finish,
+//! fail, give back, oversleep or vanish. Everything is drawn from the host's seed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use jepsen_like::history::{Failure, Function};
+use quorate::{
+    node::{Handle, Unavailable},
+    queue::{
+        Add, Answer, Backoff, Beat, BeatStatus, Cancel, Claim, Claimed, Command, Complete, Delay,
+        Fail, Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Once, Outcome, Payload,
+        QueueName, Rejection, Release, RequestId, Retry, Token, WorkType, WorkerId,
+    },
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::{sync::watch, time};
+
+use crate::{
+    host::Phase,
+    recorder::{Call, Ending, Process, Recorder},
+};
+
+/// How long a node may hold a request.
+const HOLD: Duration = Duration::from_millis(1_500);
+/// When a client gives up; later than a node does, so that most unknowns are the node's own.
+const PATIENCE: Duration = Duration::from_millis(2_500);
+/// How often a client repeats a call whose outcome is unknown.
+const REPEATS: usize = 3;
+/// How many workers a host has.
+const WORKERS: u64 = 3;
+/// How many attempts a job has.
+const ATTEMPTS: u32 = 6;
+
+/// One client of one host.
+struct Client {
+    handle: Handle,
+    process: Process,
+    rng: StdRng,
+    phase: watch::Receiver<Phase>,
+    name: String,
+    made: u64,
+}
+
+/// Runs the clients of a host while the phase is [`Phase::Run`]. `life` counts the host's starts, so
+/// that no name is used twice.
+pub async fn run(
+    host: &str,
+    life: u64,
+    handle: Handle,
+    recorder: Recorder,
+    seed: u64,
+    phase: watch::Receiver<Phase>,
+) {
+    let client = |number: u64| Client {
+        handle: handle.clone(),
+        process: recorder.process(host),
+        rng: StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(number)),
+        phase: phase.clone(),
+        name: format!("{host}.{life}.{number}"),
+        made: 0,
+    };
+    let mut tasks = vec![tokio::task::spawn_local(client(0).produce())];
+    for number in 1..=WORKERS {
+        tasks.push(tokio::task::spawn_local(client(number).work()));
+    }
+    for task in tasks {
+        task.await.expect("a client ends by itself");
+    }
+}
+
+/// Adds one job and repeats that until the answer is known: writes flow again.
+pub async fn barrier(host: &str, life: u64, handle: &Handle, recorder: &Recorder) {
+    let (_, phase) = watch::channel(Phase::Read);
+    let mut client = Client {
+        handle: handle.clone(),
+        process: recorder.process(host),
+        rng: StdRng::seed_from_u64(life),
+        phase,
+        name: format!("{host}.{life}.barrier"),
+        made: 0,
+    };
+    let job = name(&client.name, JobId::parse);
+    client.add(&job, 0).await;
+}
+
+impl Client {
+    async fn produce(mut self) {
+        let mut recent: Vec<(JobId, u64)> = Vec::new();
+        while self.pause(20, 250).await {
+            let old = (!recent.is_empty()).then(|| self.rng.random_range(0..recent.len()));
+            match (self.rng.random_range(0..20), old) {
+                (0..=3, Some(old)) => {
+                    let (job, content) = recent[old].clone();
+                    self.add(&job, content).await;
+                }
+                (4, Some(old)) => {
+                    let (job, content) = recent[old].clone();
+                    self.add(&job, content + 1_000_000).await;
+                }
+                (5, Some(old)) => {
+                    let job = recent[old].0.clone();
+                    self.cancel(&job).await;
+                }
+                _ => {
+                    self.made += 1;
+                    let job = name(&format!("{}.{}", self.name, self.made), JobId::parse);
+                    let content = self.rng.random_range(0..1_000);
+                    recent.push((job.clone(), content));
+                    if recent.len() > 20 {
+                        recent.remove(0);
+                    }
+                    self.add(&job, content).await;
+                }
+            }
+        }
+    }
+
+    async fn work(mut self) {
+        while self.pause(5, 80).await {
+            if let Some((job, token, lease)) = self.claim().await {
+                self.settle(&Holding { job, token }, lease).await;
+            }
+        }
+    }
+
+    /// Ends, or does not end, what was claimed.
+    async fn settle(&mut self, holding: &Holding, lease: Duration) {
+        match self.rng.random_range(0..20) {
+            0..=8 => self.complete(holding).await,
+            9 | 10 => {
+                self.complete(holding).await;
+                self.complete(holding).await;
+            }
+            11 | 12 => self.fail(holding).await,
+            13 => self.release(holding).await,
+            14 => {
+                self.start(holding).await;
+                self.heartbeat(holding).await;
+                self.complete(holding).await;
+            }
+            15 => {
+                self.fail(holding).await;
+                self.oversleep(lease).await;
+                self.fail(holding).await;
+            }
+            16 | 17 => {
+                self.oversleep(lease).await;
+                self.heartbeat(holding).await;
+                self.complete(holding).await;
+            }
+            18 => {
+                self.oversleep(lease).await;
+                self.release(holding).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// Sleeps for a while; whether to go on.
+    async fn pause(&mut self, least_ms: u64, most_ms: u64) -> bool {
+        let pause = Duration::from_millis(self.rng.random_range(least_ms..most_ms));
+        time::sleep(pause).await;
+        *self.phase.borrow() == Phase::Run
+    }
+
+    /// Long enough that another worker has most likely been granted the job.
+    async fn oversleep(&mut self, lease: Duration) {
+        time::sleep(lease * self.rng.random_range(2..5)).await;
+    }
+
+    async fn add(&mut self, job: &JobId, content: u64) {
+        let args = json!({"payload": {"n": content}});
+        let call = Call { job: Some(job.to_string()), args, ..Call::default() };
+        let command = Command::Add(Add { jobs: vec![new_job(job.clone(), content)] });
+        self.ask(Function::Add, call, command).await;
+    }
+
+    async fn cancel(&mut self, job: &JobId) {
+        let call = Call { job: Some(job.to_string()), ..Call::default() };
+        self.ask(Function::Cancel, call, Command::Cancel(Cancel { job: job.clone() })).await;
+    }
+
+    async fn start(&mut self, holding: &Holding) {
+        self.ask(Function::Start, held(holding), Command::Start(holding.clone())).await;
+    }
+
+    async fn complete(&mut self, holding: &Holding) {
+        let result = json!({"by": self.name, "draw": self.rng.random::<u32>()});
+        let bytes = Bytes::from(result.to_string());
+        let call = Call { args: json!({"result": result}), ..held(holding) };
+        let command = Command::Complete(Complete {
+            holding: holding.clone(),
+            result: Some(bytes),
+            then: Vec::new(),
+        });
+        self.ask(Function::Complete, call, command).await;
+    }
+
+    async fn fail(&mut self, holding: &Holding) {
+        let retry = Retry::After(self.rng.random_range(0..300));
+        let command = Command::Fail(Fail { holding: holding.clone(), error: None, retry });
+        self.ask(Function::Fail, held(holding), command).await;
+    }
+
+    async fn release(&mut self, holding: &Holding) {
+        let command = Command::Release(Release { holding: holding.clone(), delay_ms: 0 });
+        self.ask(Function::Release, held(holding), command).await;
+    }
+
+    async fn heartbeat(&mut self, holding: &Holding) {
+        let beat = Beat { holding: holding.clone(), lease_ms: None, progress: None };
+        let command = Command::Heartbeat(Heartbeat { worker: None, items: vec![beat] });
+        self.ask(Function::Heartbeat, held(holding), command).await;
+    }
+
+    /// Asks, and asks again under the same identity while the outcome is unknown.
+    async fn ask(&mut self, f: Function, call: Call, command: Command) {
+        for _ in 0..=REPEATS {
+            let handle = self.handle.clone();
+            let command = command.clone();
+            let asked = async move {
+                let answer = time::timeout(PATIENCE, handle.submit(vec![command], HOLD)).await;
+                ending(answer.map(|answer| answer.map(single)))
+            };
+            match self.process.run(f, call.clone(), asked).await {
+                Ending::Info(_) => {}
+                Ending::Ok { .. } | Ending::Fail(_) => return,
+            }
+        }
+    }
+
+    /// Claims one job; repeats under the same request id while the outcome is unknown.
+    async fn claim(&mut self) -> Option<(JobId, Token, Duration)> {
+        self.made += 1;
+        let lease_ms = self.rng.random_range(200..900);
+        let request = format!("r{}", self.made);
+        let claim = Claim {
+            worker: name(&self.name, WorkerId::parse),
+            session: None,
+            queues: Vec::new(),
+            work_types: Vec::new(),
+            max: 1,
+            lease_ms: Some(lease_ms),
+            request_id: name(&request, RequestId::parse),
+            labels: BTreeMap::new(),
+        };
+        let wait = Duration::from_millis(self.rng.random_range(0..300));
+        let args = json!({"node_id": self.name, "lease_ms": lease_ms});
+        let call = Call { req: Some(request), args, ..Call::default() };
+        for _ in 0..=REPEATS {
+            let (handle, claim) = (self.handle.clone(), claim.clone());
+            let asked = async move {
+                ending(time::timeout(PATIENCE, handle.claim(claim, wait, HOLD)).await)
+            };
+            match self.process.run(Function::Claim, call.clone(), asked).await {
+                Ending::Ok { grant, res, .. } => {
+                    let is_held = res.get("lost").is_none();
+                    let (job, token) = grant.filter(|_| is_held)?;
+                    let lease = Duration::from_millis(lease_ms);
+                    return Some((name(&job, JobId::parse), Token(token), lease));
+                }
+                Ending::Fail(_) => return None,
+                Ending::Info(_) => {}
+            }
+        }
+        None
+    }
+}
+
+fn held(holding: &Holding) -> Call {
+    Call { job: Some(holding.job.to_string()), tok: Some(holding.token.0), ..Call::default() }
+}
+
+/// Parses a name that this module made.
+fn name<T, E: std::fmt::Debug>(text: &str, parse: fn(&str) -> Result<T, E>) -> T {
+    parse(text).expect("the workload makes valid names")
+}
+
+fn new_job(id: JobId, content: u64) -> NewJob {
+    NewJob {
+        id,
+        queue: name("default", QueueName::parse),
+        work_type: name("default", WorkType::parse),
+        payload: Payload {
+            bytes: Bytes::from(json!({"n": content}).to_string()),
+            content_type: "application/json".into(),
+        },
+        priority: 50,
+        delay: Delay::None,
+        lease_ms: None,
+        max_attempts: Some(ATTEMPTS),
+        backoff: Backoff::default(),
+        expires_in_ms: None,
+        depends_on: Vec::new(),
+        on_dependency_failure: OnDependencyFailure::default(),
+        group: None,
+        tags: BTreeMap::new(),
+    }
+}
+
+fn single(mut outcomes: Vec<Outcome>) -> Outcome {
+    outcomes.pop().expect("one command has one outcome")
+}
+
+/// As `jepsen_like::classify`, for a call in the same process.
+fn ending(answer: Result<Result<Outcome, Unavailable>, time::error::Elapsed>) -> Ending {
+    match answer {
+        Err(_) => Ending::Info(failure("timeout", true)),
+        Ok(Err(Unavailable::OutcomeUnknown)) => Ending::Info(failure("outcome_unknown", true)),
+        Ok(Err(Unavailable::NotApplied(reason))) => {
+            Ending::Fail(failure(&format!("{reason:?}"), false))
+        }
+        Ok(Ok(Outcome { result: Err(rejection), .. })) => {
+            Ending::Fail(failure(code(&rejection), true))
+        }
+        Ok(Ok(Outcome { rev, result: Ok(answer) })) => answered(rev.0, answer),
+    }
+}
+
+fn failure(kind: &str, sent: bool) -> Failure {
+    Failure { kind: kind.to_owned(), sent }
+}
+
+fn answered(rev: u64, answer: Answer) -> Ending {
+    let ok = |res: Value| Ending::Ok { rev, grant: None, res };
+    let once = |once: Once| ok(json!({"duplicate": once == Once::Duplicate}));
+    match answer {
+        Answer::Added(added) => once(added[0].once),
+        Answer::Claimed(claimed) => match claimed.into_iter().next() {
+            None => ok(Value::Null),
+            Some(Claimed::Granted(grant)) => {
+                let payload: Value = serde_json::from_slice(&grant.payload.bytes)
+                    .unwrap_or_else(|_| json!("not the JSON that was put in"));
+                let res = json!({"attempt": grant.attempt, "payload": payload});
+                Ending::Ok { rev, grant: Some((grant.job.to_string(), grant.token.0)), res }
+            }
+            Some(Claimed::Lost { job, token, .. }) => {
+                let res = json!({"lost": true});
+                Ending::Ok { rev, grant: Some((job.to_string(), token.0)), res }
+            }
+        },
+        Answer::Heartbeat { items, .. } => match items.first().map(|beaten| beaten.status) {
+            Some(BeatStatus::Extended { .. }) => ok(json!({"status": "extended"})),
+            _ => Ending::Fail(failure("lost", true)),
+        },
+        Answer::Started(first)
+        | Answer::Completed { once: first, .. }
+        | Answer::Retrying { once: first, .. }
+        | Answer::Failed(first)
+        | Answer::Released(first)
+        | Answer::Cancelled(first) => once(first),
+    }
+}
+
+fn code(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::JobNotFound { .. } => "not_found",
+        Rejection::StaleToken { .. } => "stale_token",
+        Rejection::WrongState { .. } => "wrong_state",
+        Rejection::JobIdConflict { .. } | Rejection::RequestIdConflict => "id_conflict",
+        Rejection::Full { .. } => "queue_full",
+        Rejection::Invalid { .. } => "invalid_argument",
+        Rejection::DependencyCycle { .. } => "dependency_cycle",
+    }
+}
