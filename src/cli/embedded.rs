@@ -37,13 +37,12 @@ impl Embedded {
         data_dir: Option<&Path>,
         surroundings: &Surroundings,
     ) -> Result<Self, Failure> {
-        let (dir, data) = match data_dir {
-            Some(dir) => (dir.to_owned(), Data::Kept),
-            None => {
-                let name = format!("queue-run-{}", Ulid::generate());
-                let dir = surroundings.temporary_folder().join(name);
-                (dir.clone(), Data::Temporary(dir))
-            }
+        let (dir, data) = if let Some(dir) = data_dir {
+            (dir.to_owned(), Data::Kept)
+        } else {
+            let name = format!("queue-run-{}", Ulid::generate());
+            let dir = surroundings.temporary_folder().join(name);
+            (dir.clone(), Data::Temporary(dir))
         };
         let (server, listen) = start_on_a_free_port(&dir).await?;
         Ok(Self { server, address: format!("http://{listen}"), data })

@@ -54,7 +54,9 @@ fn run(
     *is_json = look.is_json();
     let session = Session::new(&config, look)?;
     let command = match cli.command {
-        Command::Serve(args) => return args.run(cli.global.config, surroundings, look, disk),
+        Command::Serve(args) => {
+            return args.run(cli.global.config.as_deref(), surroundings, look, disk);
+        }
         Command::Run(args) => return args.run(&config, surroundings),
         command => command,
     };

@@ -112,9 +112,10 @@ fn http_options(config: &Config) -> HttpOptions {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     HttpOptions {
         listen: config.listen,
-        exposure: match config.listen.ip().is_loopback() {
-            true => Exposure::LoopbackOnly,
-            false => Exposure::Insecure,
+        exposure: if config.listen.ip().is_loopback() {
+            Exposure::LoopbackOnly
+        } else {
+            Exposure::Insecure
         },
         limits: http::Limits {
             body_bytes_max: bytes(config.max_body_bytes),

@@ -153,6 +153,7 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
     let now = Instant::now();
     let (reply, mut answer) = oneshot::channel();
     let (parked, mut is_parked) = oneshot::channel();
+    let visit = node.visitors.receive(from, claiming.ticket, &claiming.claim);
     let claimant = Claimant {
         work: Work::one(&Command::Claim(claiming.claim.clone())),
         claim: Arc::new(claiming.claim),
@@ -161,8 +162,8 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
         deadline: now + Duration::from_millis(claiming.remaining_ms),
         reply,
         parked: Some(parked),
+        was_parked: false,
     };
-    let visit = node.visitors.receive(from, claiming.ticket);
     node.spawn(claims::run_here(Arc::clone(node), claimant));
     tokio::select! {
         biased;

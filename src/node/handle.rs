@@ -13,7 +13,7 @@ use super::{
     gather::Work,
     open::{Node, Phase},
     routing::Route,
-    tries::{Pace, Tries},
+    tries::{ATTEMPT_PATIENCE, Pace, Tries},
 };
 use crate::queue::{Claim, Command, JobId, Outcome, Rev, State};
 
@@ -159,9 +159,10 @@ impl Handle {
             claim: Arc::new(claim),
             wait_until,
             hold,
-            deadline: wait_until + hold,
+            deadline: wait_until + hold.max(ATTEMPT_PATIENCE),
             reply,
             parked: None,
+            was_parked: false,
         };
         let node = self.node();
         node.spawn(claims::run(Arc::clone(node), claimant));
@@ -182,7 +183,7 @@ impl Handle {
             let _permit = node.admission.admit_read().map_err(Unavailable::NotApplied)?;
             let deadline = Instant::now() + hold;
             let mut pace = Pace::default();
-            while !node.reach_barrier(deadline).await {
+            while !node.reach_barrier(deadline.max(Instant::now() + ATTEMPT_PATIENCE)).await {
                 let route = node.route_by(deadline).await;
                 if Instant::now() >= deadline || route.is_none() {
                     return Err(node.give_up(Tries::default()));

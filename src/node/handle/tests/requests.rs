@@ -226,3 +226,23 @@ async fn fresh_ids_are_unique_and_grow_with_time() {
     assert!(ids.iter().all(|fresh| JobId::parse(fresh).is_ok() && fresh.len() == 26));
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_must_not_be_held_is_still_carried_out_by_a_leader_that_is_there() {
+    let mut cluster = Cluster::of(3).await;
+    for number in 0..3 {
+        let node = cluster.node(number);
+        let name = format!("j{number}");
+        node.submit(vec![add(&name)], Duration::ZERO).await.unwrap();
+        let outcome = node.claim(claim("w", &name), NO_WAIT, Duration::ZERO).await.unwrap();
+        assert!(grant_of(&outcome).is_some());
+        node.read(Consistency::Linearizable, Duration::ZERO, State::rev).await.unwrap();
+    }
+    let [survivor, other] = cluster.followers().await[..] else { panic!("two followers") };
+    let leader = cluster.leader().await;
+    cluster.crash(leader).await;
+    cluster.crash(other).await;
+    let refused = cluster.node(survivor).submit(vec![add("a")], Duration::ZERO).await;
+    assert_eq!(refused, Err(Unavailable::NotApplied(Reason::NoLeader)));
+    cluster.end().await;
+}
