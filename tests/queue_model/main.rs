@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
 mod commands;
+mod golden;
 mod model;
 mod tally;
 
