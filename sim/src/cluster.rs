@@ -4,7 +4,7 @@ use std::{
     panic,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, UNIX_EPOCH},
 };
@@ -22,7 +22,7 @@ use crate::{
     clock::{EPOCH_MS, SimClock},
     host::{self, Phase},
     net::{Reach, SimNet},
-    oracle::Oracle,
+    oracle::{Disk, Oracle},
     recorder::Recorder,
     schedule::{self, Cuts, Fault, HOSTS, Place, Planned, Victim},
 };
@@ -60,6 +60,8 @@ impl Outcome {
 
 struct Host {
     disk: Arc<MemoryDisk>,
+    /// Set when its node could not be opened because the disk failed: the process has ended.
+    has_exited: Arc<AtomicBool>,
     /// The running node's handle; none while it is down or starts.
     handle: Arc<Mutex<Option<Handle>>>,
     /// Its power is off from then on, and it goes down at this time.
@@ -141,6 +143,7 @@ impl World<'_> {
             let loss = [Loss::Lose, Loss::Keep, Loss::Tear][rng.random_range(0..3)];
             let host = Host {
                 disk: Arc::new(MemoryDisk::new(loss, rng.random())),
+                has_exited: Arc::default(),
                 handle: Arc::default(),
                 dies_at: None,
                 down_until: None,
@@ -154,6 +157,7 @@ impl World<'_> {
                 clock: SimClock::new(&mut rng),
                 seed: rng.random(),
                 lives: Arc::new(AtomicU64::new(0)),
+                has_exited: host.has_exited.clone(),
                 handle: host.handle.clone(),
                 recorder: recorder.clone(),
                 phase: phases.clone(),
@@ -209,12 +213,19 @@ impl World<'_> {
         while self.sim.elapsed() < elected {
             self.step()?;
         }
+        let hosts = HOSTS.len() as u64;
+        self.note("barrier");
+        self.phase.send_replace(Phase::Barrier);
+        self.step_until_finished(hosts)?;
         self.note("read");
         self.phase.send_replace(Phase::Read);
-        let deadline = RUN + AFTERMATH;
-        while self.finished.load(Ordering::Relaxed) < HOSTS.len() as u64 {
-            if self.sim.elapsed() > deadline {
-                return Err(format!("not all replicas could be read: {}", self.standing));
+        self.step_until_finished(2 * hosts)
+    }
+
+    fn step_until_finished(&mut self, count: u64) -> Result<(), String> {
+        while self.finished.load(Ordering::Relaxed) < count {
+            if self.sim.elapsed() > RUN + AFTERMATH {
+                return Err(format!("not all replicas wrote and read: {}", self.standing));
             }
             self.step()?;
         }
@@ -225,15 +236,22 @@ impl World<'_> {
     fn step(&mut self) -> Result<(), String> {
         self.apply_times();
         self.sim.step().map_err(|error| format!("a host stopped: {error}"))?;
-        let mut standing = String::new();
+        let (mut standing, mut applied) = (String::new(), String::new());
         for place in 0..HOSTS.len() {
             let Some(handle) = self.handle(place) else { continue };
             let status = handle.status();
             let raft = &status.raft;
-            self.oracle.on_status(place, &status)?;
+            let is_dying = self.hosts[place].dies_at.is_some();
+            let disk = if is_dying { Disk::Dead } else { Disk::Works };
+            self.oracle.on_status(place, &status, disk)?;
             // Between two steps nothing runs, so the index and the hash are of one moment.
             self.oracle.on_hash(place, raft.applied_index, status.state_hash)?;
+            applied +=
+                &format!(" {}={}:{:032x}", HOSTS[place], raft.applied_index, status.state_hash);
             standing += &format!(" {}={:?}@{}", HOSTS[place], raft.role, raft.term);
+        }
+        if self.sim.elapsed().subsec_nanos() == 0 {
+            self.note(&format!("applied{applied}"));
         }
         if standing != self.standing {
             self.note(&format!("standing{standing}"));
@@ -336,7 +354,9 @@ impl World<'_> {
             let downtime = host.downtime;
             if host.dies_at.is_some_and(|at| at <= now) {
                 self.crash(place, downtime);
-            } else if host.restart_at.is_some_and(|at| at <= now) {
+            } else if host.has_exited.swap(false, Ordering::Relaxed)
+                || host.restart_at.is_some_and(|at| at <= now)
+            {
                 self.crash(place, Duration::from_millis(100));
             } else if host.down_until.is_some_and(|at| at <= now) {
                 self.note(&format!("{} starts", HOSTS[place]));
