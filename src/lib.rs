@@ -4,5 +4,10 @@
 //! [`queue`] is the rules, pure; [`node`] composes them with `raft` and `membership` and owns time;
 //! [`http`] and [`client`] speak [`wire`], the JSON of the public contract; [`cli`] is one file a verb.
 
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod http;
 pub mod node;
 pub mod queue;
+pub mod wire;

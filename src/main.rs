@@ -1,3 +1,5 @@
 //! `queue`: parse, run, exit code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    quorate::cli::main()
+}

@@ -19,6 +19,8 @@ mod consensus;
 pub mod directory;
 pub mod disk;
 pub mod error;
+#[cfg(test)]
+mod golden;
 pub mod log;
 pub mod machine;
 pub mod net;

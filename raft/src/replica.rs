@@ -15,7 +15,11 @@ use openraft::{
     raft::responder::ProgressResponder,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use crate::{
     CallError, CallHandler, Disk, Environment, LogIndex, Net, OpenError, Options, Peer, PeerId,
@@ -33,7 +37,7 @@ use crate::{
         types::{Command, TypeConfig},
     },
     directory::{self, DataDirectory},
-    log::{Log, LogOptions, Recovered},
+    log::{BACKLOG_BYTES_MAX, Log, LogOptions, Recovered},
     snapshots::SnapshotStore,
     tasks,
     transport::{
@@ -49,6 +53,11 @@ use crate::{
 /// The largest entry that can be proposed, bytes: with its header it must fit one frame.
 pub const ENTRY_BYTES_MAX: usize = 15 << 20;
 const _: () = assert!((ENTRY_BYTES_MAX as u64) < codec::LIMIT_BYTES - (64 << 10));
+
+/// How many KiB of entries may be on their way at a time. They wait in the log for its disk, whose
+/// backlog has a bound beyond which the disk counts as failed.
+const ROOM_KIB: usize = 64 << 10;
+const _: () = assert!((ROOM_KIB as u64) * 1024 * 2 < BACKLOG_BYTES_MAX);
 
 /// The Raft group of this replica; there is one as yet, and the formats have room for more.
 const GROUP: u64 = 0;
@@ -67,6 +76,8 @@ struct Inner<S: StateMachine> {
     status: watch::Receiver<Status>,
     applied: watch::Receiver<LogIndex>,
     log: Log,
+    /// Room for entries that are proposed and not answered, KiB. Further proposals wait.
+    room: Semaphore,
     /// Held for its lock.
     directory: Arc<Mutex<Option<DataDirectory>>>,
     blocking: Blocking,
@@ -124,12 +135,17 @@ impl<S: StateMachine> Replica<S> {
         if entry.len() > ENTRY_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes: entry.len(), limit: ENTRY_BYTES_MAX });
         }
+        // openraft's queue counts entries, and a few large ones would be too many.
+        let weight = u32::try_from(entry.len() / 1024 + 1).expect("the limit is far below");
+        let room = self.inner.room.acquire_many(weight).await.map_err(|_| ProposeError::Stopped)?;
         let (responder, answer) = ProgressResponder::complete_only();
         let sent = self.inner.raft.client_write_ff(Command(entry), Some(responder)).await;
         // openraft's queue was closed: the entry never got into it.
         sent.map_err(|_| ProposeError::Stopped)?;
         // From here on openraft answers, or dies with the entry in an unknown place.
-        match answer.await.map_err(|_| ProposeError::Unknown)? {
+        let answered = answer.await;
+        drop(room);
+        match answered.map_err(|_| ProposeError::Unknown)? {
             Ok(response) => {
                 let outcome = response.data.take();
                 Ok(outcome.expect("apply answers a proposed entry with the machine's outcome"))
@@ -231,6 +247,7 @@ impl<S: StateMachine> Replica<S> {
         let running = self.inner.running.lock().expect("held for this only").take();
         let Some(Running { server, stop, tasks }) = running else { return };
         drop(stop);
+        self.inner.room.close();
         self.inner.callers.close();
         for task in tasks {
             task.abort();
@@ -329,6 +346,7 @@ impl<S: StateMachine> Replica<S> {
             status,
             applied,
             log,
+            room: Semaphore::new(ROOM_KIB),
             directory,
             blocking,
             seeds,

@@ -217,6 +217,16 @@ impl Handle {
         Ulid::from_parts(self.node().clock.wall_ms(), self.node().random()).to_string()
     }
 
+    /// Who leads, as far as this node knows: its label. Cheaper than [`Handle::status`].
+    pub fn leader(&self) -> Option<String> {
+        self.node().standing.borrow().leader.as_ref().map(|leader| leader.label.clone())
+    }
+
+    /// The revision that this replica has applied. Cheaper than [`Handle::status`].
+    pub fn rev(&self) -> Rev {
+        self.node().look(|machine| machine.state().rev())
+    }
+
     /// This node's standing.
     pub fn status(&self) -> Status {
         self.node().status()

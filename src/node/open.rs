@@ -14,8 +14,10 @@ use tokio::{
     sync::watch,
 };
 
+use ulid::Ulid;
+
 use super::{
-    Clock, Handle, Limits,
+    Clock, Handle, Limits, MachineClock,
     admission::Admission,
     clock::ClusterClock,
     desk::Desk,
@@ -48,6 +50,21 @@ pub struct Environment {
     pub raft: raft::Environment,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+}
+
+impl Environment {
+    /// The machine that the process runs on, with a random seed of its own.
+    pub fn of_machine() -> Self {
+        let seed = u64::try_from(Ulid::generate().random() & u128::from(u64::MAX));
+        Self {
+            raft: raft::Environment {
+                disk: Arc::new(raft::disk::OsDisk),
+                net: Arc::new(raft::OsNet),
+                seed: seed.expect("the mask leaves 64 bits"),
+            },
+            clock: Arc::new(MachineClock::start()),
+        }
+    }
 }
 
 /// Where Raft runs.

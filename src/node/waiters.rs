@@ -65,6 +65,12 @@ impl Waiters {
         })
     }
 
+    /// How many stand in line.
+    #[cfg(test)]
+    pub(super) fn parked(&self) -> usize {
+        self.lock().parked.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Line> {
         self.line.lock().expect("nothing panics while the line is locked")
     }

@@ -42,11 +42,7 @@ impl State {
     ) -> Result<Checked<'command>, Rejection> {
         let mut checked = Vec::with_capacity(jobs.len());
         let mut in_batch: BTreeMap<&JobId, u64> = BTreeMap::new();
-        let names: BTreeSet<&JobId> = if jobs.iter().all(|job| job.depends_on.is_empty()) {
-            BTreeSet::new()
-        } else {
-            jobs.iter().map(|job| &job.id).collect()
-        };
+        let names = names_in(jobs);
         for (index, job) in (0..).zip(jobs) {
             check_fields(index, job)?;
             let content_hash = chain::content_hash(job);
@@ -208,6 +204,14 @@ impl State {
             retry_after_ms: room_at.0.saturating_sub(self.clock.0).max(1),
         }
     }
+}
+
+/// The ids of a list in which some depend on others; nothing of any other list.
+fn names_in(jobs: &[NewJob]) -> BTreeSet<&JobId> {
+    if jobs.iter().all(|job| job.depends_on.is_empty()) {
+        return BTreeSet::new();
+    }
+    jobs.iter().map(|job| &job.id).collect()
 }
 
 impl Checked<'_> {

@@ -142,6 +142,9 @@ fn check_attempts(state: &State, job: &Job) -> Result<(), Violation> {
         || format!("{id} is leased under {leased:?}, its attempts under way are {under_way:?}"),
     )?;
     let can_run = !matches!(job.phase, Phase::Pending | Phase::Scheduled(_) | Phase::Blocked(_));
+    require("S10", job.lease().is_none() || job.attempts_used > 0, || {
+        format!("{id} is leased without an attempt")
+    })?;
     let waits = matches!(job.phase, Phase::Blocked(_));
     require("S13", !waits || job.unmet().next().is_some(), || {
         format!("{id} is blocked and waits for nothing")

@@ -21,6 +21,8 @@ pub(crate) struct Profile {
     pub(crate) jump_ms: u64,
     /// Of ten calls of a holder, how many are releases: long memories of attempts.
     pub(crate) releases: u32,
+    /// Whether a second replica runs along.
+    pub(crate) has_twin: bool,
 }
 
 impl Profile {
@@ -31,11 +33,12 @@ impl Profile {
             tombstones_max: if seed.is_multiple_of(2) { 4 } else { 1_000 },
             steps_max: if seed.is_multiple_of(3) { 2 } else { 2_000 },
         };
-        match seed % 5 {
-            0 => Self { limits, ids: 2, jump_ms: 300, releases: 8 },
-            1 => Self { limits, ids: 30, jump_ms: 20_000, releases: 2 },
-            _ => Self { limits, ids: 10, jump_ms: 2_000, releases: 2 },
-        }
+        let (ids, jump_ms, releases) = match seed % 5 {
+            0 => (2, 300, 10),
+            1 => (30, 20_000, 2),
+            _ => (10, 2_000, 2),
+        };
+        Self { limits, ids, jump_ms, releases, has_twin: seed % 8 == 1 }
     }
 }
 
@@ -105,7 +108,9 @@ impl Generator {
             5..=9 => Command::Claim(self.claim()),
             10 => Command::Start(self.holding()),
             11 | 12 => Command::Heartbeat(self.heartbeat()),
-            13 => Command::Cancel(Cancel { job: self.id() }),
+            13 if self.profile.releases < 10 || self.one_in(10) => {
+                Command::Cancel(Cancel { job: self.id() })
+            }
             _ => self.settle(),
         }
     }
@@ -215,6 +220,7 @@ impl Generator {
             },
             max_attempts: match self.below(20) {
                 0 => Some(0),
+                _ if self.profile.releases == 10 => Some(1000),
                 1..=8 => Some(1 + self.below(3)),
                 9..=12 => Some(1000),
                 _ => None,

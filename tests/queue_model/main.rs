@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
 mod commands;
+mod golden;
 mod model;
 mod tally;
 
@@ -32,6 +33,8 @@ struct Step {
 struct Pair {
     state: State,
     model: Model,
+    /// In some runs, a replica that is never restored.
+    twin: Option<State>,
 }
 
 const ENTRIES_PER_SEED: usize = 400;
@@ -70,6 +73,10 @@ fn generate_and_run(
         let applied = pair.take(&step)?;
         generator.learn(&applied);
         tally::count(tally, &applied);
+        let remembers_all = |job: &model::Job| job.attempts.len() == 32;
+        if pair.model.jobs.iter().any(remembers_all) {
+            *tally.entry("full memory of attempts".into()).or_default() += 1;
+        }
     }
     Ok(())
 }
@@ -112,7 +119,11 @@ fn shrink(profile: Profile, mut steps: Vec<Step>) -> Vec<Step> {
 
 impl Pair {
     fn new(profile: Profile) -> Self {
-        Self { state: State::with_limits(profile.limits), model: Model::new(profile.limits) }
+        Self {
+            state: State::with_limits(profile.limits),
+            model: Model::new(profile.limits),
+            twin: profile.has_twin.then(|| State::with_limits(profile.limits)),
+        }
     }
 
     /// Applies an entry to both and compares all that can be seen.
@@ -128,6 +139,10 @@ impl Pair {
             same("whether a claim is worth an entry", &would_grant, &answer(&applied))?;
         }
         self.compare()?;
+        if let Some(twin) = &mut self.twin {
+            twin.apply(&step.entry);
+            same("the hash of a replica", &twin.hash(), &self.state.hash())?;
+        }
         if step.restores {
             self.restore()?;
         }
@@ -152,7 +167,7 @@ impl Pair {
     }
 
     fn compare(&self) -> Result<(), String> {
-        let Self { state, model } = self;
+        let Self { state, model, .. } = self;
         same("the revision", &state.rev().0, &model.rev)?;
         same("the cluster clock", &state.clock().0, &model.clock)?;
         same("the totals", &state.totals(), &model.totals())?;
@@ -179,6 +194,9 @@ impl Pair {
         let restored = State::restore(records).map_err(|error| error.to_string())?;
         same("the restored state", &restored, &self.state)?;
         invariants::check(&restored).map_err(|violation| violation.to_string())?;
+        if let Some(twin) = &self.twin {
+            same("a replica", twin, &self.state)?;
+        }
         self.state = restored;
         Ok(())
     }

@@ -57,6 +57,7 @@ pub(crate) fn assert_has_seen_everything(tally: &Tally) {
             "stale Some(Released)",
             "stale Some(Expired)",
             "stale Some(Cancelled)",
+            "full memory of attempts",
             "ended Expired",
             "ended Failed",
         ]

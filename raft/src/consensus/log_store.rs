@@ -203,7 +203,7 @@ fn decode_mark<T: serde::de::DeserializeOwned>(bytes: Option<&Bytes>) -> io::Res
     bytes.map(|bytes| codec::decode(bytes)).transpose().map_err(invalid)
 }
 
-fn encode_entry(entry: &Entry) -> StoredEntry {
+pub(crate) fn encode_entry(entry: &Entry) -> StoredEntry {
     let mut bytes = vec![ENTRY_FORMAT];
     codec::encode_into(entry, &mut bytes).expect("entries are limited when they are proposed");
     StoredEntry { index: entry.log_id.index, bytes: bytes.into() }

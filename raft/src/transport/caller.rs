@@ -23,7 +23,6 @@ use tokio::{
 
 use crate::{
     CallError, Peer,
-    consensus::spawn,
     transport::{
         frame::{Frame, FrameError, Kind, WRITE_BYTES},
         hello::Channel,
@@ -121,7 +120,8 @@ impl Callers {
         let (queue, requests) = mpsc::channel(QUEUE_LENGTH);
         queue.try_send(request).map_err(|_| CallError::Unreachable)?;
         open.insert(key, queue);
-        spawn(run(self.dialer.clone(), peer.clone(), channel, requests));
+        // Not `consensus::spawn`: it never calls openraft, and whoever calls may be in no scope.
+        tokio::spawn(run(self.dialer.clone(), peer.clone(), channel, requests));
         Ok(())
     }
 }

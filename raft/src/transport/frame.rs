@@ -278,3 +278,78 @@ impl FrameWriter {
         Ok(self.sink.flush().await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(30);
+
+    /// A reader of what `bytes` hold, whose sender then hangs up.
+    async fn reader(bytes: &[u8], limit: u64) -> FrameReader {
+        let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+        ours.write_all(bytes).await.unwrap();
+        drop(ours);
+        let (source, _) = tokio::io::split(Box::new(theirs) as Box<dyn Connection>);
+        FrameReader::new(source, limit, IDLE)
+    }
+
+    /// What a writer sends.
+    async fn written(queue: impl FnOnce(&mut FrameWriter)) -> Vec<u8> {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let (_, sink) = tokio::io::split(Box::new(ours) as Box<dyn Connection>);
+        let mut writer = FrameWriter::new(sink);
+        queue(&mut writer);
+        writer.flush().await.unwrap();
+        drop(writer);
+        let mut bytes = vec![0; 1 << 16];
+        let count = theirs.read(&mut bytes).await.unwrap();
+        bytes.truncate(count);
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_frame_lies_on_the_wire_as_drawn() {
+        let bytes = written(|writer| writer.queue_raw(Kind::Call, 0x0102, b"xy").unwrap()).await;
+        assert_eq!(bytes, [11, 0, 0, 0, 8, 2, 1, 0, 0, 0, 0, 0, 0, b'x', b'y']);
+        let frame = reader(&bytes, 2).await.next().await.unwrap();
+        let body = Bytes::from_static(b"xy");
+        assert_eq!(frame, Frame { kind: Kind::Call, id: 0x0102, body });
+    }
+
+    #[tokio::test]
+    async fn every_kind_is_read_back_as_itself() {
+        for byte in 0..=u8::MAX {
+            assert!(Kind::from_byte(byte).is_none_or(|kind| kind as u8 == byte));
+        }
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_byte).count(), 15);
+    }
+
+    #[tokio::test]
+    async fn a_length_over_the_limit_is_refused_before_its_body_is_awaited() {
+        let mut reader = reader(&u32::MAX.to_le_bytes(), 4096).await;
+        assert!(matches!(reader.next().await, Err(FrameError::TooLong { .. })));
+        assert!(reader.buffer.capacity() <= 2 * READ_BYTES);
+    }
+
+    #[tokio::test]
+    async fn frames_that_are_none_are_refused() {
+        let too_short = reader(&[8, 0, 0, 0], 4096).await.next().await;
+        assert!(matches!(too_short, Err(FrameError::TooShort(8))));
+        let unknown = reader(&[9, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0], 4096).await.next().await;
+        assert!(matches!(unknown, Err(FrameError::UnknownKind(99))));
+        let torn = reader(&[9, 0, 0, 0, 1, 0], 4096).await.next().await;
+        assert!(matches!(torn, Err(FrameError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_not_queued() {
+        let body = vec![0; usize::try_from(LIMIT_BYTES).unwrap() + 1];
+        let bytes = written(|writer| {
+            let refused = writer.queue_raw(Kind::Call, 1, &body);
+            assert!(matches!(refused, Err(FrameError::TooLong { .. })));
+            writer.queue_raw(Kind::Call, 2, b"").unwrap();
+        });
+        assert_eq!(bytes.await.len(), LENGTH_BYTES + HEADER_BYTES);
+    }
+}

@@ -14,8 +14,9 @@ use crate::{
 
 /// A client closes a connection that it has not used for this long, well before the listener does.
 pub(crate) const CLIENT_IDLE: Duration = Duration::from_secs(30);
-/// A listener closes a connection that has been silent for this long.
-pub(crate) const SERVER_IDLE: Duration = Duration::from_mins(1);
+/// A listener closes a connection that has been silent for this long: longer than any request may
+/// be in hand, so that a long one does not lose its answer.
+pub(crate) const SERVER_IDLE: Duration = Duration::from_mins(3);
 
 /// Both halves of a connection, past its hello.
 pub(crate) struct Link {

@@ -27,6 +27,7 @@ use crate::{
             VERSION, Welcome,
         },
         link::{Identity, SERVER_IDLE},
+        snapshot_client::CHUNK_DEADLINE,
         snapshot_server::SnapshotIntake,
     },
 };
@@ -39,6 +40,7 @@ const STRANGERS_MAX: usize = 64;
 const REQUESTS_MAX: usize = 256;
 /// The longest that a request may be in hand, whatever its caller says.
 const REQUEST_DEADLINE: Duration = Duration::from_mins(2);
+const _: () = assert!(REQUEST_DEADLINE.as_secs() < SERVER_IDLE.as_secs());
 /// How long a vote may wait for its disk.
 const VOTE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -109,12 +111,16 @@ impl<S: StateMachine> Server<S> {
     ) -> Option<(Hello, FrameReader, FrameWriter)> {
         match timeout(HELLO_DEADLINE, self.greet_now(connection)).await {
             Ok(Ok(greeted)) => Some(greeted),
+            Ok(Err(GreetError::Refused(refusal))) => {
+                tracing::info!(%address, %refusal, "a peer was refused");
+                None
+            }
             Ok(Err(reason)) => {
-                tracing::info!(%address, %reason, "connection not wanted");
+                tracing::debug!(%address, %reason, "a stranger was hung up on");
                 None
             }
             Err(_) => {
-                tracing::info!(%address, "a connection said no hello in time");
+                tracing::debug!(%address, "a connection said no hello in time");
                 None
             }
         }
@@ -173,7 +179,11 @@ impl<S: StateMachine> Server<S> {
                 })
                 .await
             }
-            Channel::Snapshot => self.snapshots.serve(hello.from.id, reader, writer).await,
+            Channel::Snapshot => {
+                // A sender that hangs must not keep a new leader's snapshot out.
+                reader.trust(CHUNK_DEADLINE);
+                self.snapshots.serve(hello.from.id, reader, writer).await
+            }
             Channel::Bootstrap | Channel::Control | Channel::Calls => {
                 self.serve_requests(hello, reader, writer).await
             }

@@ -38,8 +38,9 @@ use crate::{
 const CHUNK: usize = 1 << 20;
 /// How far the sender may be ahead of what the receiver has written.
 const WINDOW: u64 = 4 << 20;
-/// How long the receiver may take to write a piece, or to install the whole.
-const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the receiver may take to write a piece, and the sender to send the next.
+pub(crate) const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the receiver may take to install the whole.
 const INSTALL_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Announces a snapshot.

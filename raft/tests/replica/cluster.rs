@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use raft::{
-    Bootstrap, CallHandler, Environment, OpenError, Options, OsNet, Peer, PeerId, ProposeError,
-    Replica, Role, Status, Timing, disk::OsDisk, net::BoxFuture,
+    Bootstrap, CallHandler, Disk, Environment, Net, OpenError, Options, OsNet, Peer, PeerId,
+    ProposeError, Replica, Role, Status, Timing, disk::OsDisk, net::BoxFuture,
 };
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -84,6 +84,8 @@ impl CallHandler for Echo {
 pub(crate) struct Node {
     pub(crate) options: Options,
     pub(crate) calls: Arc<AtomicU64>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) net: Arc<dyn Net>,
     _directory: TempDir,
     replica: Option<Replica<Register>>,
 }
@@ -105,14 +107,15 @@ impl Node {
             snapshot_log_bytes: 64 << 20,
             kept_entries: 1_000_000,
         };
-        Self { options, calls: Arc::default(), _directory: directory, replica: None }
+        let (disk, net) = (Arc::new(OsDisk), Arc::new(OsNet));
+        Self { options, calls: Arc::default(), disk, net, _directory: directory, replica: None }
     }
 
     /// Opens its replica.
     pub(crate) async fn try_start(&mut self) -> Result<(), OpenError> {
         static SEED: AtomicU64 = AtomicU64::new(1);
         let seed = SEED.fetch_add(1, Ordering::Relaxed) << 32 | u64::from(std::process::id());
-        let environment = Environment { disk: Arc::new(OsDisk), net: Arc::new(OsNet), seed };
+        let environment = Environment { disk: self.disk.clone(), net: self.net.clone(), seed };
         let calls = Arc::new(Echo { alive: self.calls.clone() });
         let opened = Replica::open(self.options.clone(), environment, Register::default(), calls);
         self.replica = Some(opened.await?);

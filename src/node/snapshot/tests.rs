@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    node::samples::{self, claim, entry},
+    node::{
+        codec::tests::assert_golden,
+        samples::{self, claim, entry},
+    },
     queue::Command,
 };
 
@@ -18,6 +21,12 @@ fn written(state: &State) -> Vec<u8> {
     let mut bytes = Vec::new();
     write(&state.freeze(), &mut bytes).unwrap();
     bytes
+}
+
+#[test]
+fn snapshots_keep_the_bytes_of_their_format() {
+    let bytes = written(&lived_in());
+    assert_golden("snapshot/golden.txt", &[("snapshot".to_owned(), bytes.into())]);
 }
 
 #[test]

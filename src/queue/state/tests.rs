@@ -337,6 +337,125 @@ fn clock_never_goes_back_and_the_end_of_time_does_not_overflow() {
     assert_eq!(bench.state.clock(), ClockMs(u64::MAX - 1));
 }
 
+// ---- jobs that depend on others
+
+fn after(id: &str, dependencies: &[&str]) -> NewJob {
+    NewJob { depends_on: dependencies.iter().map(|id| id_of(id)).collect(), ..job(id) }
+}
+
+fn view_of(bench: &Bench, id: &str) -> crate::queue::JobView {
+    match bench.state.job(&id_of(id)) {
+        Some(Found::Job(view)) => *view,
+        other => panic!("{id} is {other:?}"),
+    }
+}
+
+#[test]
+fn blocked_job_is_ready_once_its_last_dependency_is_completed() {
+    let mut bench = Bench::new();
+    let jobs = vec![after("3", &["1", "2"]), job("1"), job("2")];
+    bench.run(Command::Add(Add { jobs })).unwrap();
+    for expected in [JobState::Blocked, JobState::Pending] {
+        let grant = bench.claim();
+        bench.complete(&grant).unwrap();
+        assert_eq!(bench.state_of("3"), expected);
+    }
+}
+
+#[test]
+fn dependency_that_ends_otherwise_fails_the_job_with_the_reason_unless_it_is_to_run() {
+    let mut bench = Bench::new();
+    bench.add(job("1")).unwrap();
+    bench.add(after("2", &["1"])).unwrap();
+    let on_dependency_failure = OnDependencyFailure::Run;
+    bench.add(NewJob { on_dependency_failure, ..after("3", &["1"]) }).unwrap();
+    bench.run(Command::Cancel(Cancel { job: id_of("1") })).unwrap();
+    bench.add(after("4", &["1"])).unwrap();
+    let failed = view_of(&bench, "2");
+    assert_eq!(failed.state, JobState::Failed);
+    assert_eq!(failed.error.as_deref(), Some("its dependency 1 is cancelled"));
+    assert_eq!(bench.state_of("3"), JobState::Pending);
+    assert_eq!(bench.state_of("4"), JobState::Failed, "a dependency may have ended before");
+}
+
+#[test]
+fn cascade_beyond_the_bound_goes_on_in_later_entries() {
+    let mut bench = Bench::with_limits(Limits { steps_max: 1, ..Limits::default() });
+    bench.add(job("0")).unwrap();
+    for number in 1..=3 {
+        let before = (number - 1).to_string();
+        bench.add(after(&number.to_string(), &[&before])).unwrap();
+    }
+    bench.run(Command::Cancel(Cancel { job: id_of("0") })).unwrap();
+    for number in 1..=3 {
+        assert_eq!(bench.state_of(&number.to_string()), JobState::Failed);
+        assert_eq!(bench.state.deadlines().is_behind, number < 3);
+        bench.pass(0);
+    }
+}
+
+#[test]
+fn circle_in_a_list_and_an_unknown_dependency_are_rejected() {
+    let mut bench = Bench::new();
+    let circle = vec![after("1", &["3"]), after("2", &["1"]), after("3", &["2"])];
+    let rejected = bench.run(Command::Add(Add { jobs: circle }));
+    assert_eq!(rejected, Err(Rejection::DependencyCycle { index: 0, job: id_of("1") }));
+    let itself = bench.add(after("1", &["1"]));
+    assert_eq!(itself, Err(Rejection::DependencyCycle { index: 0, job: id_of("1") }));
+    assert!(matches!(bench.add(after("1", &["9"])), Err(Rejection::Invalid { .. })));
+    assert_eq!(bench.rev(), 0);
+}
+
+#[test]
+fn blocked_job_that_is_delayed_waits_for_both() {
+    let mut bench = Bench::new();
+    bench.add(job("1")).unwrap();
+    bench.add(NewJob { delay: Delay::For(500), ..after("2", &["1"]) }).unwrap();
+    let grant = bench.claim();
+    bench.complete(&grant).unwrap();
+    assert_eq!(bench.state_of("2"), JobState::Scheduled);
+    bench.pass(500);
+    assert_eq!(bench.state_of("2"), JobState::Pending);
+}
+
+// ---- groups (S11)
+
+fn grouped(id: &str, group: &str, priority: u8) -> NewJob {
+    let group = Some(crate::queue::GroupName::parse(group).unwrap());
+    NewJob { priority, group, ..job(id) }
+}
+
+#[test]
+fn group_is_served_one_at_a_time_in_add_order_and_holds_up_no_other() {
+    let mut bench = Bench::new();
+    for (id, group, priority) in [("1", "g", 10), ("2", "g", 100), ("3", "h", 5)] {
+        bench.add(grouped(id, group, priority)).unwrap();
+    }
+    assert_eq!(bench.claim_ids(|_| ()), ["1", "3"], "the head's priority counts");
+    assert_eq!(bench.claim_ids(|_| ()), [""; 0]);
+}
+
+#[test]
+fn head_that_backs_off_holds_its_group_and_a_finished_one_frees_it() {
+    let mut bench = Bench::new();
+    for id in ["1", "2"] {
+        bench.add(grouped(id, "g", 50)).unwrap();
+    }
+    let first = bench.claim();
+    bench.fail(&first, Retry::Backoff).unwrap();
+    assert_eq!(bench.claim_ids(|_| ()), [""; 0]);
+    let freed = bench.state.apply(&Entry {
+        stamp: bench.stamp,
+        commands: vec![Command::Cancel(Cancel { job: id_of("1") })],
+    });
+    assert!(
+        matches!(&freed.changes[..], [Change::Ended { .. }, Change::Ready { .. }]),
+        "whoever waits for a job is told: {:?}",
+        freed.changes
+    );
+    assert_eq!(bench.claim().job, id_of("2"));
+}
+
 // ---- calls that come twice (S3, S4, S6)
 
 #[test]

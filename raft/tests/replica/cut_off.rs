@@ -1,0 +1,99 @@
+//! Nodes that are cut off without a reset: nothing fails, nothing answers.
+
+use std::{sync::Arc, time::Duration};
+
+use raft::{ProposeError, ReadError};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    cluster::{Node, PATIENCE, converged, fresh, leader, write},
+    cut_net::CutNet,
+};
+
+async fn three_with_cables() -> (Vec<Node>, Vec<CutNet>) {
+    let mut nodes = fresh(3, 3, 3);
+    let mut cables = Vec::new();
+    for node in &mut nodes {
+        let cable = CutNet::default();
+        node.net = Arc::new(cable.clone());
+        node.start().await;
+        cables.push(cable);
+    }
+    leader(&nodes).await;
+    (nodes, cables)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_is_replaced_and_what_it_took_alone_is_unknown() {
+    let (mut nodes, cables) = three_with_cables().await;
+    write(&nodes, "before").await;
+    let at = leader(&nodes).await;
+    cables[at].set_cut(true);
+    let old = nodes.swap_remove(at);
+    // Proposed within the lease, so it is taken; whether it survives nobody can tell here.
+    let alone = {
+        let replica = old.replica().clone();
+        tokio::spawn(async move { replica.propose("alone".into()).await })
+    };
+    let new = leader(&nodes).await;
+    let after = write(&nodes, "after").await;
+    // The old leader confirms no read, and refuses further writes once its lease is over.
+    let read = old.replica().read_index().await;
+    assert!(matches!(read, Err(ReadError::NoQuorum | ReadError::NotLeader { .. })), "{read:?}");
+    let refused = timeout(PATIENCE, async {
+        loop {
+            match timeout(Duration::from_millis(50), old.replica().propose("late".into())).await {
+                Ok(Err(ProposeError::NotLeader { leader: None })) => return,
+                Ok(Ok(_)) => panic!("a leader without a quorum acknowledged a write"),
+                _ => {}
+            }
+        }
+    });
+    refused.await.unwrap();
+    assert_ne!(nodes[new].peer(), old.peer());
+    let healed = Instant::now();
+    cables[at].set_cut(false);
+    nodes.push(old);
+    let later = write(&nodes, "healed").await;
+    let took = healed.elapsed();
+    assert!(took < Duration::from_secs(5), "writes flow only {took:?} after the heal");
+    assert!(later.index > after.index);
+    converged(&nodes, later.index).await;
+    let alone = timeout(PATIENCE, alone).await.unwrap().unwrap();
+    assert_eq!(alone, Err(ProposeError::Unknown), "its place in the log was taken by another's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_was_cut_off_does_not_depose_the_leader() {
+    let (nodes, cables) = three_with_cables().await;
+    write(&nodes, "before").await;
+    let at = leader(&nodes).await;
+    let term = nodes[at].status().term;
+    let other = (at + 1) % 3;
+    cables[other].set_cut(true);
+    // It stands for election again and again meanwhile, as far as pre-votes go.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let written = nodes[at].replica().propose("during".into()).await.unwrap();
+    cables[other].set_cut(false);
+    converged(&nodes, written.index).await;
+    assert_eq!(nodes[at].status().term, term, "the term has not risen");
+    assert_eq!(leader(&nodes).await, at);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_that_nobody_heeds_is_undone() {
+    let (nodes, cables) = three_with_cables().await;
+    write(&nodes, "before").await;
+    let at = leader(&nodes).await;
+    for (number, cable) in cables.iter().enumerate() {
+        cable.set_cut(number != at);
+    }
+    assert!(!nodes[at].replica().hand_over(Duration::from_millis(60)).await);
+    let healed = Instant::now();
+    for cable in &cables {
+        cable.set_cut(false);
+    }
+    write(&nodes, "after").await;
+    let took = healed.elapsed();
+    assert!(took < Duration::from_secs(5), "writes flow only {took:?} after the heal");
+}

@@ -1,0 +1,90 @@
+//! Disks without threads, disks that lose power, disks that fail.
+
+use std::{sync::Arc, time::Duration};
+
+use raft::{
+    ProposeError,
+    disk::{Loss, MemoryDisk},
+};
+use tokio::time::timeout;
+
+use crate::cluster::{Node, PATIENCE, converged, eventually, fresh, leader, write};
+
+/// Three voters, each on a disk in memory.
+async fn three_in_memory(loss: Loss) -> (Vec<Node>, Vec<Arc<MemoryDisk>>) {
+    let mut nodes = fresh(3, 3, 3);
+    let mut disks = Vec::new();
+    for (seed, node) in (1..).zip(&mut nodes) {
+        let disk = Arc::new(MemoryDisk::new(loss, seed));
+        node.disk = disk.clone();
+        disks.push(disk);
+        node.options.kept_entries = 10;
+        node.start().await;
+    }
+    leader(&nodes).await;
+    (nodes, disks)
+}
+
+// One thread and a disk that wants no other: what simulation needs.
+#[tokio::test(flavor = "current_thread")]
+async fn three_voters_run_on_one_thread() {
+    let (nodes, _disks) = three_in_memory(Loss::Lose).await;
+    let mut last = 0;
+    for number in 0..50 {
+        last = write(&nodes, &format!("{number}")).await.index;
+    }
+    converged(&nodes, last).await;
+    let at = leader(&nodes).await;
+    assert!(nodes[at].replica().snapshot().await.unwrap() >= last);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_power_cut_of_all_voters_loses_nothing_acknowledged() {
+    for loss in [Loss::Lose, Loss::Keep, Loss::Tear] {
+        let (mut nodes, disks) = three_in_memory(loss).await;
+        let mut acknowledged = 0;
+        for round in 1..=4 {
+            for number in 0..10 {
+                acknowledged = write(&nodes, &format!("{round}.{number}")).await.writes;
+            }
+            if round % 2 == 0 {
+                let at = leader(&nodes).await;
+                nodes[at].replica().snapshot().await.unwrap();
+            }
+            // The power goes first; what the processes do at their end reaches no disk.
+            for disk in &disks {
+                disk.crash(round);
+            }
+            for node in &mut nodes {
+                node.stop().await;
+            }
+            for node in &mut nodes {
+                node.start().await;
+            }
+            let next = write(&nodes, "next").await;
+            assert!(next.writes > acknowledged, "{loss:?}: {} of {acknowledged}", next.writes);
+            converged(&nodes, next.index).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_failed_sync_stops_the_replica_and_the_others_go_on() {
+    let (nodes, disks) = three_in_memory(Loss::Lose).await;
+    write(&nodes, "before").await;
+    let at = leader(&nodes).await;
+    disks[at].fail_sync_after(0);
+    let replica = nodes[at].replica();
+    let failed = timeout(PATIENCE, replica.propose("lost?".into())).await.unwrap();
+    assert!(
+        matches!(failed, Ok(_) | Err(ProposeError::Unknown | ProposeError::NotLeader { .. })),
+        "{failed:?}"
+    );
+    eventually("a failure", || nodes[at].status().failure.is_some()).await;
+    let refused = timeout(Duration::from_secs(5), replica.propose("x".into())).await.unwrap();
+    assert_eq!(refused, Err(ProposeError::Stopped));
+    let others: Vec<Node> =
+        nodes.into_iter().filter(|node| node.status().failure.is_none()).collect();
+    assert_eq!(others.len(), 2);
+    write(&others, "after").await;
+}

@@ -1,0 +1,154 @@
+//! The shape of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{
+    add, cancel, claim, complete, fail, get, heartbeat, leader, release, run, serve, status,
+};
+use crate::config::{Color, Flag, Format};
+
+const EXAMPLES: &str = "\
+Examples:
+  queue serve                                   a single voter on 127.0.0.1:8770, ready to use
+  queue add --payload '{\"n\": 1}'                add a job, print its id
+  queue claim --worker w1 --wait 20s            print `id token` when there is work
+  queue complete ID --token TOKEN
+  queue run -- make test                        run a command as a job, exit with its status
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict or lost lease, 5 unavailable or timed
+out, 6 denied, 7 the waited-for job failed, 8 nothing to claim, 130 interrupted.";
+
+/// A Raft-replicated work queue in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "queue", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Common options")]
+pub(super) struct Global {
+    /// Base URLs of the servers, comma-separated [env: QUEUE_ADDR] [default: http://127.0.0.1:8770].
+    #[arg(long, global = true, value_name = "URL,…", hide_short_help = true)]
+    pub(super) addr: Option<String>,
+    /// How to print [default: table on a terminal, else plain].
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub(super) output: Option<Format>,
+    /// When to colour.
+    #[arg(long, global = true, value_name = "WHEN", hide_short_help = true)]
+    pub(super) color: Option<Color>,
+    /// How long a call may take, apart from the waiting that it asks for [default: 10s].
+    #[arg(long, global = true, value_name = "DURATION", hide_short_help = true)]
+    pub(super) timeout: Option<String>,
+    /// A configuration file, .toml or .yaml [env: QUEUE_CONFIG].
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl Global {
+    /// The flags given, as settings.
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        let name = |word: Option<&str>| word.map(str::to_owned);
+        [
+            ("addr", self.addr.clone()),
+            ("output", name(self.output.map(format_name))),
+            ("color", name(self.color.map(color_name))),
+            ("timeout", self.timeout.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+    }
+}
+
+const fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Table => "table",
+        Format::Json => "json",
+        Format::Jsonl => "jsonl",
+        Format::Plain => "plain",
+    }
+}
+
+const fn color_name(color: Color) -> &'static str {
+    match color {
+        Color::Auto => "auto",
+        Color::Always => "always",
+        Color::Never => "never",
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a node; without flags a single voter, ready to use.
+    Serve(Box<serve::ServeArgs>),
+    /// Run a command as a job, and exit with its status.
+    Run(run::RunArgs),
+    /// Add a job, or a file of jobs.
+    Add(add::AddArgs),
+    /// Claim jobs for a worker; prints `id token`.
+    Claim(claim::ClaimArgs),
+    /// Finish a claimed job.
+    Complete(complete::CompleteArgs),
+    /// Give up an attempt; the job is retried while it has attempts.
+    Fail(fail::FailArgs),
+    /// Give a claimed job back, its attempt not counted.
+    Release(release::ReleaseArgs),
+    /// Extend the lease of a claimed job.
+    Heartbeat(heartbeat::HeartbeatArgs),
+    /// Call a job off.
+    Cancel(cancel::CancelArgs),
+    /// Show a job, or wait for its end.
+    Get(get::GetArgs),
+    /// Show the node that answers and the totals of the queue.
+    Status(status::StatusArgs),
+    /// Show who leads.
+    Leader(leader::LeaderArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_become_settings() {
+        let words = ["queue", "leader", "--addr", "a:1", "-o", "jsonl", "--color", "never"];
+        let cli = Cli::try_parse_from(words).unwrap();
+        let expected = [("addr", "a:1"), ("output", "jsonl"), ("color", "never")];
+        assert_eq!(cli.global.flags(), expected.map(|(key, value)| (key, value.to_owned())));
+    }
+
+    #[test]
+    fn every_verb_takes_an_output_format() {
+        for verb in Cli::command().get_subcommands() {
+            let mut verb = Cli::command()
+                .find_subcommand(verb.get_name())
+                .cloned()
+                .map(|verb| verb.args(Cli::command().get_arguments().cloned()))
+                .unwrap();
+            assert!(verb.render_help().to_string().contains("--output"), "{}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn a_wrong_flag_is_usage_with_a_hint() {
+        let error = Cli::try_parse_from(["queue", "add", "--priorty", "3"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--priority"), "{error}");
+        assert!(Cli::try_parse_from(["queue", "claim"]).is_err(), "a worker is required");
+    }
+}

@@ -1,0 +1,51 @@
+//! `queue leader`: who leads.
+
+use clap::Args;
+
+use super::{
+    Exit, Failure,
+    report::{Cell, Report, Table, for_people},
+    session::Session,
+};
+use crate::{client::Answer, wire::ElectionStatus};
+
+/// Show who leads; exit code 5 while nobody does.
+#[derive(Debug, Args)]
+pub(super) struct LeaderArgs {}
+
+impl LeaderArgs {
+    pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let answer = session.client.election_status().await?;
+        let exit = match answer.value.leader_id {
+            Some(_) => Exit::OK,
+            None => Exit::UNAVAILABLE,
+        };
+        session.end(&report(&answer), exit)
+    }
+}
+
+fn report(answer: &Answer<ElectionStatus>) -> Report {
+    let status = &answer.value;
+    let leader = status.leader_id.clone();
+    let mut pairs: Vec<(&'static str, Cell)> = vec![
+        ("leader", leader.as_deref().unwrap_or("nobody").into()),
+        ("term", status.term.into()),
+        ("asked", format!("{} ({})", status.node_id, status.role).into()),
+    ];
+    if let Some(change) = &status.last_change {
+        let line = format!(
+            "to {} in term {}, {} without a leader ({})",
+            change.leader_id,
+            change.term,
+            for_people(change.gap_ms),
+            change.cause
+        );
+        pairs.push(("last change", line.into()));
+    }
+    Report {
+        json: answer.body.clone(),
+        items: None,
+        plain: leader.into_iter().collect(),
+        table: Table::of_pairs(pairs),
+    }
+}

@@ -1,0 +1,210 @@
+//! A node and its HTTP, put together: what `serve` runs, and what `run` embeds.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+use ulid::Ulid;
+
+use super::{Exit, Failure};
+use crate::{
+    config::{Bootstrap, Config, TimingPreset},
+    http::{self, Exposure, HttpOptions},
+    node::{self, Handle, MachineClock, Node, NodeOptions, OpenError, RaftRuntime},
+};
+
+/// Voters in one building: with plain timers a leader that hangs is replaced within 200 ms.
+const LAN: raft::Timing =
+    raft::Timing { heartbeat_ms: 25, election_min_ms: 100, election_max_ms: 150 };
+/// Voters up to about 50 ms apart: a heartbeat's round trip fits into the least timeout four times.
+const WIDE: raft::Timing =
+    raft::Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1000 };
+
+/// A running node that serves HTTP.
+pub(super) struct Server {
+    handle: Handle,
+    http: http::Server,
+    stop_http: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Opens the node and serves it. Nothing is written before both ports are known to be free.
+    pub(super) async fn start(config: &Config) -> Result<Self, Failure> {
+        let http_port = reserve("listen", config.listen)?;
+        drop(reserve("peer_listen", config.peer_listen)?);
+        let opened = Node::open(node_options(config), environment(), RaftRuntime::Own).await;
+        let handle = opened.map_err(|error| of_open_error(&error))?;
+        let (stop_http, stopping) = oneshot::channel();
+        let shutdown = async { drop(stopping.await) };
+        drop(http_port);
+        match http::serve(http_options(config), handle.clone(), shutdown).await {
+            Ok(http) => Ok(Self { handle, http, stop_http }),
+            Err(error) => {
+                handle.stop().await;
+                Err(Failure::new(Exit::USAGE, "listen", error.to_string()))
+            }
+        }
+    }
+
+    /// Waits until the node cannot go on, and says why.
+    pub(super) async fn failed(&self) -> String {
+        self.handle.failed().await
+    }
+
+    /// Hands leadership over, answers what is under way, and stops.
+    pub(super) async fn stop(self) {
+        let _ = self.stop_http.send(());
+        tokio::join!(self.handle.stop(), self.http.stopped());
+    }
+}
+
+/// Binds a port that the node will need, to learn before anything is written that it can.
+fn reserve(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| {
+        let message = match error.kind() {
+            io::ErrorKind::AddrInUse => format!("{key}: {address} is in use by another process"),
+            _ => format!("{key}: cannot listen on {address}: {error}"),
+        };
+        Failure::new(Exit::USAGE, "address_unavailable", message)
+    })
+}
+
+fn environment() -> node::Environment {
+    // A replica's id is drawn from the seed and has to be unlike any other's, for ever.
+    let random = Ulid::generate().random();
+    let seed = u64::try_from(random & u128::from(u64::MAX)).expect("the mask leaves 64 bits");
+    node::Environment {
+        raft: raft::Environment {
+            disk: Arc::new(raft::disk::OsDisk),
+            net: Arc::new(raft::OsNet),
+            seed,
+        },
+        clock: Arc::new(MachineClock::start()),
+    }
+}
+
+fn node_options(config: &Config) -> NodeOptions {
+    NodeOptions {
+        raft: raft::Options {
+            cluster: config.cluster.clone(),
+            label: config.node_id.clone(),
+            data_dir: config.data_dir.clone(),
+            listen: config.peer_listen,
+            advertise: config.peer_advertise.clone(),
+            bootstrap: bootstrap(&config.bootstrap),
+            timing: match config.timing {
+                TimingPreset::Lan => LAN,
+                TimingPreset::Wide => WIDE,
+            },
+            segment_bytes: config.segment_bytes,
+            snapshot_log_bytes: config.snapshot_log_bytes,
+            kept_entries: config.kept_entries,
+        },
+        limits: node::Limits::default(),
+    }
+}
+
+fn bootstrap(bootstrap: &Bootstrap) -> raft::Bootstrap {
+    match bootstrap.clone() {
+        Bootstrap::Alone => raft::Bootstrap::Alone,
+        Bootstrap::Expect { voters, seeds, only } => {
+            raft::Bootstrap::Expect { voters, seeds, only }
+        }
+    }
+}
+
+fn http_options(config: &Config) -> HttpOptions {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    HttpOptions {
+        listen: config.listen,
+        exposure: match config.listen.ip().is_loopback() {
+            true => Exposure::LoopbackOnly,
+            false => Exposure::Insecure,
+        },
+        limits: http::Limits {
+            body_bytes_max: bytes(config.max_body_bytes),
+            connections_max: bytes(config.max_connections),
+            drain_timeout: Duration::from_millis(config.drain_ms),
+            ..http::Limits::default()
+        },
+    }
+}
+
+/// Usage, when somebody has to say something else on the command line; a failure, when the disk's
+/// content or the disk itself is at fault.
+fn of_open_error(error: &OpenError) -> Failure {
+    let (exit, code) = match error {
+        OpenError::Raft(error) => match error {
+            raft::OpenError::WrongDirectory { .. } => (Exit::USAGE, "wrong_directory"),
+            raft::OpenError::Locked { .. } => (Exit::USAGE, "directory_in_use"),
+            raft::OpenError::Listen { .. } => (Exit::USAGE, "address_unavailable"),
+            raft::OpenError::Options(_) => (Exit::USAGE, "invalid_configuration"),
+            raft::OpenError::Corrupt { .. } => (Exit::FAILED, "corrupt"),
+            raft::OpenError::Io { source, .. } if is_wrong_place(source.kind()) => {
+                (Exit::USAGE, "directory_unusable")
+            }
+            raft::OpenError::Io { .. } => (Exit::FAILED, "io"),
+        },
+        OpenError::Threads(_) => (Exit::FAILED, "threads"),
+    };
+    Failure::new(exit, code, error.to_string())
+}
+
+/// Whether an error says that another directory would do.
+fn is_wrong_place(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_or_port_that_cannot_be_had_is_usage_and_corruption_is_a_failure() {
+        let dir = PathBuf::from("d");
+        let io =
+            |kind: io::ErrorKind| raft::OpenError::Io { action: "x".into(), source: kind.into() };
+        let reason = String::new();
+        for (error, exit) in [
+            (raft::OpenError::Locked { dir: dir.clone() }, Exit::USAGE),
+            (
+                raft::OpenError::WrongDirectory { dir: dir.clone(), reason: reason.clone() },
+                Exit::USAGE,
+            ),
+            (raft::OpenError::Options(reason.clone()), Exit::USAGE),
+            (io(io::ErrorKind::PermissionDenied), Exit::USAGE),
+            (io(io::ErrorKind::StorageFull), Exit::FAILED),
+            (raft::OpenError::Corrupt { file: dir, offset: 1, reason }, Exit::FAILED),
+        ] {
+            let shown = error.to_string();
+            assert_eq!(of_open_error(&OpenError::Raft(error)).exit, exit, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_named_with_its_setting() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let failure = reserve("listen", address).unwrap_err();
+        assert_eq!(
+            failure.render(false),
+            format!("error: listen: {address} is in use by another process\n")
+        );
+        assert_eq!(failure.exit, Exit::USAGE);
+    }
+
+    #[test]
+    fn every_preset_beats_often_enough_to_keep_its_followers_quiet() {
+        for timing in [LAN, WIDE] {
+            assert!(timing.heartbeat_ms * 4 <= timing.election_min_ms, "{timing:?}");
+            assert!(timing.election_min_ms < timing.election_max_ms, "{timing:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The client against small servers that answer, refuse, hang or drop the connection on purpose.
+
+use std::sync::{Arc, Mutex};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, Uri, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::{
+    queue::{WorkType, WorkerId},
+    wire::{ApiError, Code},
+};
+
+/// Nothing listens there: port 1 is privileged and unassigned on any machine that runs tests.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+/// How a server of a test treats one request.
+#[derive(Clone)]
+enum Reply {
+    Json(Value),
+    Refuse(Box<ApiError>),
+    Text(u16, &'static str),
+    Hang,
+    Drop,
+}
+
+fn refuse(code: Code) -> Reply {
+    Reply::Refuse(Box::new(ApiError::new(code, "No.")))
+}
+
+/// A server that replies by script, the last reply for ever, and remembers what it was asked.
+struct Server {
+    address: Uri,
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Server {
+    async fn start(script: Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let asked = Arc::new(Mutex::new(vec![]));
+        let seen = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (seen, script) = (seen.clone(), script.clone());
+                let service =
+                    service_fn(move |request| reply(request, seen.clone(), script.clone()));
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(async move { drop(connection.await) });
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<(String, Value)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn reply(
+    request: Request<Incoming>,
+    seen: Arc<Mutex<Vec<(String, Value)>>>,
+    script: Vec<Reply>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let path = request.uri().to_string();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let place = {
+        let mut seen = seen.lock().unwrap();
+        seen.push((path, serde_json::from_slice(&body).unwrap_or_default()));
+        seen.len() - 1
+    };
+    let (status, body) = match script[place.min(script.len() - 1)].clone() {
+        Reply::Json(answer) => (200, answer.to_string()),
+        Reply::Refuse(error) => (error.code.http_status(), serde_json::to_string(&error).unwrap()),
+        Reply::Text(status, text) => (status, text.to_owned()),
+        Reply::Hang => std::future::pending().await,
+        Reply::Drop => return Err(std::io::Error::other("dropped on purpose")),
+    };
+    let body = Full::new(Bytes::from(body));
+    Ok(Response::builder().status(status).body(body).unwrap())
+}
+
+fn client_of(addresses: &[&Uri], timeout_ms: u64) -> Client {
+    Client::new(Options {
+        addresses: addresses.iter().copied().cloned().collect(),
+        timeout: Duration::from_millis(timeout_ms),
+        patience: Duration::ZERO,
+    })
+}
+
+fn added() -> Reply {
+    Reply::Json(
+        json!({"status": "added", "work_id": "a", "queue": "default", "work_type": "default",
+        "priority": 50, "state": "pending", "duplicate": false, "rev": 7, "of a newer server": 1}),
+    )
+}
+
+fn settled() -> Reply {
+    Reply::Json(json!({"status": "cancelled", "work_id": "a", "rev": 7}))
+}
+
+fn a_claim(wait_ms: u64) -> ClaimRequest {
+    let wait_ms = Some(wait_ms);
+    ClaimRequest { wait_ms, ..ClaimRequest::new(WorkerId::parse("w").unwrap()) }
+}
+
+#[tokio::test]
+async fn a_call_goes_to_the_next_address_and_stays_there() {
+    let alive = Server::start(vec![added()]).await;
+    let client = client_of(&[&NOBODY.parse().unwrap(), &alive.address], 5000);
+    let answer = client.add(AddRequest::default()).await.unwrap();
+    assert_eq!((answer.value.work_id.as_str(), answer.value.rev.0), ("a", 7));
+    assert!(String::from_utf8_lossy(&answer.body).contains("of a newer server"));
+    client.add(AddRequest::default()).await.unwrap();
+    assert_eq!(alive.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_says_not_now_costs_one_step() {
+    for code in [Code::NoLeader, Code::ShuttingDown, Code::OutcomeUnknown] {
+        let (busy, alive) =
+            (Server::start(vec![refuse(code)]).await, Server::start(vec![settled()]).await);
+        let client = client_of(&[&busy.address, &alive.address], 5000);
+        client.cancel(JobId::parse("a").unwrap()).await.unwrap();
+        assert_eq!((busy.asked().len(), alive.asked().len()), (1, 1), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_add_keeps_the_identity_of_the_first() {
+    let server = Server::start(vec![Reply::Drop, refuse(Code::NoLeader), added()]).await;
+    let client = client_of(&[&server.address], 5000);
+    client.add(AddRequest::default()).await.unwrap();
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3);
+    assert_eq!(asked[0].1["work_id"].as_str().unwrap().len(), 26);
+    assert!(asked.iter().all(|request| *request == asked[0]), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_repeated_claim_keeps_its_request_id_and_waits_only_what_is_left() {
+    let none = json!({"status": "no_work_available", "work": null, "rev": 1});
+    let server = Server::start(vec![refuse(Code::NoLeader), Reply::Json(none)]).await;
+    let client = client_of(&[&server.address], 5000);
+    let answer = client.claim(a_claim(300)).await.unwrap();
+    assert!(answer.value.work.is_none());
+    let asked = server.asked();
+    assert_eq!(asked[0].1["wait_ms"], 300);
+    assert!(asked[1].1["wait_ms"].as_u64().unwrap() < 300, "{asked:?}");
+    assert_eq!(asked[0].1["request_id"], asked[1].1["request_id"]);
+}
+
+#[tokio::test]
+async fn items_of_a_batch_get_ids_of_their_own() {
+    let answer = json!({"status": "added", "count": 0, "work_ids": [], "items": [], "rev": 1});
+    let server = Server::start(vec![Reply::Json(answer)]).await;
+    let named =
+        AddRequest { work_id: Some(JobId::parse("mine").unwrap()), ..AddRequest::default() };
+    let items = vec![AddRequest::default(), named, AddRequest::default()];
+    let batch = AddBatchRequest { items, atomic: true, request_id: None };
+    client_of(&[&server.address], 5000).add_batch(batch).await.unwrap();
+    let ids: Vec<String> = server.asked()[0].1["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["work_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids[1], "mine");
+    assert!(ids[0].len() == 26 && ids[2].len() == 26 && ids[0] != ids[2]);
+}
+
+#[tokio::test]
+async fn a_refusal_for_good_is_not_repeated() {
+    let server = Server::start(vec![refuse(Code::StaleToken)]).await;
+    let client = client_of(&[&server.address], 5000);
+    let error = client.start(JobId::parse("a").unwrap(), Token(1)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Api(error) if error.code == Code::StaleToken));
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_there_is_certainly_not_carried_out() {
+    let client = client_of(&[&NOBODY.parse().unwrap()], 5000);
+    let error = client.add(AddRequest::default()).await.unwrap_err();
+    let ClientError::Unreachable { addresses, reason } = error else { panic!("{error:?}") };
+    assert_eq!(addresses, "http://127.0.0.1:1/");
+    assert!(reason.to_lowercase().contains("refused"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_ends_at_the_deadline_and_leaves_the_outcome_unknown() {
+    let server = Server::start(vec![Reply::Hang]).await;
+    let client = client_of(&[&server.address], 100);
+    let before = Instant::now();
+    let error = client.add(AddRequest::default()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unknown { .. }), "{error:?}");
+    assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+}
+
+/// A lost answer makes the whole call unknown, although the last server said "certainly not".
+#[tokio::test]
+async fn a_lost_answer_is_not_forgotten_for_a_later_refusal() {
+    let server = Server::start(vec![Reply::Drop, refuse(Code::NoLeader)]).await;
+    let client = client_of(&[&server.address], 200);
+    let error = client.add(AddRequest::default()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unknown { .. }), "{error:?}");
+    let server = Server::start(vec![refuse(Code::NoLeader)]).await;
+    let error = client_of(&[&server.address], 200).add(AddRequest::default()).await;
+    assert!(matches!(error, Err(ClientError::Api(error)) if error.code == Code::NoLeader));
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_called_so() {
+    for reply in [Reply::Text(502, "<html>"), Reply::Text(200, "hello")] {
+        let server = Server::start(vec![reply]).await;
+        let client = client_of(&[&server.address], 5000);
+        let error = client.work_status().await.unwrap_err();
+        assert!(matches!(error, ClientError::BadAnswer { .. }), "{error:?}");
+        assert_eq!(server.asked().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_question_about_the_present_is_asked_once() {
+    let server = Server::start(vec![refuse(Code::NotReady)]).await;
+    let client = client_of(&[&server.address], 5000);
+    let error = client.ready().await.unwrap_err();
+    assert!(matches!(error, ClientError::Api(error) if error.code == Code::NotReady));
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn get_waits_in_the_query() {
+    let job = json!({"work_id": "a", "queue": "q", "work_type": "t", "state": "completed", "priority": 1,
+        "attempt": 1, "max_attempts": 3, "attempts": [], "added_at_ms": 1, "rev": 3});
+    let server = Server::start(vec![Reply::Json(job)]).await;
+    let client = client_of(&[&server.address], 5000);
+    let job = client.get(&JobId::parse("a").unwrap(), Duration::from_secs(90)).await.unwrap();
+    assert_eq!(job.value.job.work_type, WorkType::parse("t").ok());
+    assert_eq!(server.asked()[0].0, "/work/get/a?wait_ms=60000", "at most one long poll's wait");
+}

@@ -1,0 +1,18 @@
+//! The typed client of the public contract: what the command line, the worker and `dev` talk through.
+//!
+//! ```text
+//!   Client::claim ─▶ identity (request_id) ─▶ Transport::call ─▶ address 1 ✗
+//!                                                   │            address 2 ✗ … pause … address 1 ✔
+//!                                                   └──────────▶ Answer, or why there is none
+//! ```
+//! **Architecture invariant:** every request that leaves here is safe to repeat. A write that comes
+//! without an identity is given one before its first attempt, and keeps it through all of them.
+
+mod calls;
+mod error;
+mod options;
+mod transport;
+
+pub use calls::{Answer, Client, fresh_job_id, is_terminal};
+pub use error::ClientError;
+pub use options::Options;

@@ -1,0 +1,299 @@
+//! One call over many servers: an address list, a deadline, and repeats that keep their identity.
+//!
+//! Every request that comes in here is safe to repeat (the calls give each write its identity), so a
+//! server that does not answer, or that answers "not now", costs one step to the next address.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Method, Request, StatusCode, Uri, header};
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{ClientError, Options};
+use crate::wire::{ApiError, Applied};
+
+/// An address that takes no connection within this is passed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a server may hold a request while there is no leader, when it is the only one …
+const HOLD_OF_ONE: Duration = Duration::from_secs(5);
+/// … and when there is another to go to. Ten failovers fit into it (guarantees L2: 500 ms).
+const HOLD_OF_MANY: Duration = Duration::from_secs(2);
+/// What an answer may take beyond what the server was asked to wait.
+const GRACE: Duration = Duration::from_secs(1);
+/// The first pause between two rounds through the addresses; it doubles up to `PAUSE_MAX`.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// No answer is longer: 1000 payloads at the usual size stay well below.
+const ANSWER_BYTES_MAX: usize = 128 << 20;
+
+/// One call: what to send when there is still so much waiting to ask for.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    /// How long the server is asked to wait for something to happen.
+    pub(super) wait: Duration,
+    pub(super) persistence: Persistence,
+    /// Path with query, and body, for what is left of `wait`. Everything else of it is fixed, its
+    /// identity above all.
+    pub(super) render: &'a (dyn Fn(Duration) -> Rendered + Send + Sync),
+}
+
+/// What a call does when every address has said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Persistence {
+    /// It pauses and tries them again.
+    UntilDeadline,
+    /// It says so: for questions about the present.
+    OneRound,
+}
+
+/// One request, ready to send.
+pub(super) struct Rendered {
+    pub(super) path: String,
+    pub(super) body: Bytes,
+}
+
+/// What came back with a status of success.
+#[derive(Debug)]
+pub(super) struct RawAnswer {
+    pub(super) address: Uri,
+    pub(super) body: Bytes,
+}
+
+/// Sends calls. Clones share the connections and the knowledge of who answered last.
+#[derive(Debug, Clone)]
+pub(super) struct Transport {
+    http: HttpClient<HttpConnector, Full<Bytes>>,
+    options: Arc<Options>,
+    /// The place of the address that answered last; the next call starts there.
+    preferred: Arc<AtomicUsize>,
+}
+
+/// How one attempt at one address ended.
+enum Attempt {
+    Answered(Bytes),
+    Refused(Box<ApiError>),
+    /// Certainly not carried out.
+    NotSent(String),
+    /// It may have been carried out.
+    Lost(String),
+    Nonsense(String),
+}
+
+/// What is known of a call over all its attempts so far.
+#[derive(Default)]
+struct Story {
+    may_be_applied: bool,
+    last_refusal: Option<Box<ApiError>>,
+    last_reason: String,
+}
+
+impl Transport {
+    pub(super) fn new(options: Options) -> Self {
+        assert!(!options.addresses.is_empty(), "a client has an address to call");
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let http = HttpClient::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build(connector);
+        Self { http, options: Arc::new(options), preferred: Arc::default() }
+    }
+
+    /// Carries a call out, at whichever address answers, before its deadline.
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<RawAnswer, ClientError> {
+        let start = Instant::now();
+        let deadline = start + self.options.timeout + call.wait;
+        let mut story = Story::default();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let mut is_anyone_there = false;
+            let mut at_least = Duration::ZERO;
+            for (place, address) in self.addresses_by_preference() {
+                let attempt = self.attempt(call, address, start, deadline).await;
+                is_anyone_there |= !matches!(attempt, Attempt::NotSent(_));
+                match attempt {
+                    Attempt::Answered(body) => {
+                        self.preferred.store(place, Ordering::Relaxed);
+                        return Ok(RawAnswer { address: address.clone(), body });
+                    }
+                    Attempt::Refused(error) if error.retryable => {
+                        at_least = at_least.max(retry_after(&error));
+                        story.on_refusal(error);
+                    }
+                    Attempt::Refused(error) => return Err(ClientError::Api(error)),
+                    Attempt::NotSent(reason) => story.last_reason = reason,
+                    Attempt::Lost(reason) => story.on_loss(reason),
+                    Attempt::Nonsense(reason) => {
+                        return Err(ClientError::BadAnswer {
+                            address: address.to_string(),
+                            reason,
+                        });
+                    }
+                }
+                if Instant::now() >= deadline {
+                    return Err(self.end(story));
+                }
+            }
+            let is_patience_over = match call.persistence {
+                Persistence::OneRound => true,
+                Persistence::UntilDeadline if is_anyone_there || story.has_been_heard() => false,
+                Persistence::UntilDeadline => start.elapsed() >= self.options.patience,
+            };
+            let rest = jittered(pause).max(at_least);
+            if is_patience_over || Instant::now() + rest >= deadline {
+                return Err(self.end(story));
+            }
+            sleep(rest).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    fn addresses_by_preference(&self) -> impl Iterator<Item = (usize, &Uri)> {
+        let addresses = &self.options.addresses;
+        let first = self.preferred.load(Ordering::Relaxed);
+        (0..addresses.len()).map(move |step| {
+            let place = (first + step) % addresses.len();
+            (place, &addresses[place])
+        })
+    }
+
+    /// One attempt at one address. It never outlives `deadline`.
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        address: &Uri,
+        start: Instant,
+        deadline: Instant,
+    ) -> Attempt {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let wait = call.wait.saturating_sub(start.elapsed());
+        let hold = if self.options.addresses.len() == 1 { HOLD_OF_ONE } else { HOLD_OF_MANY };
+        let hold = hold.min(remaining.saturating_sub(wait));
+        let rendered = (call.render)(wait);
+        let request = match request(&call.method, address, rendered, hold) {
+            Ok(request) => request,
+            Err(reason) => return Attempt::NotSent(reason),
+        };
+        match timeout(remaining.min(wait + hold + GRACE), self.exchange(request)).await {
+            Ok(attempt) => attempt,
+            Err(_) => Attempt::Lost(format!("{address} did not answer in time")),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Attempt {
+        let address = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let response = match self.http.request(request).await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => {
+                return Attempt::NotSent(format!("{address}: {}", innermost(&error)));
+            }
+            Err(error) => return Attempt::Lost(format!("{address}: {}", innermost(&error))),
+        };
+        let (head, body) = response.into_parts();
+        let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return Attempt::Lost(format!("{address}: {}", innermost(&*error))),
+        };
+        if head.status.is_success() {
+            return Attempt::Answered(body);
+        }
+        match serde_json::from_slice(&body) {
+            Ok(error) => Attempt::Refused(Box::new(error)),
+            Err(_) => Attempt::Nonsense(describe(head.status)),
+        }
+    }
+
+    fn end(&self, story: Story) -> ClientError {
+        match story {
+            Story { last_refusal: Some(error), may_be_applied, .. }
+                if !may_be_applied || is_unknown(&error) =>
+            {
+                ClientError::Api(error)
+            }
+            Story { may_be_applied: true, last_reason: reason, .. } => {
+                ClientError::Unknown { reason }
+            }
+            Story { last_reason: reason, .. } => {
+                let addresses: Vec<String> =
+                    self.options.addresses.iter().map(ToString::to_string).collect();
+                ClientError::Unreachable { addresses: addresses.join(","), reason }
+            }
+        }
+    }
+}
+
+impl Story {
+    fn on_refusal(&mut self, error: Box<ApiError>) {
+        self.may_be_applied |= is_unknown(&error);
+        self.last_reason.clone_from(&error.error);
+        self.last_refusal = Some(error);
+    }
+
+    fn on_loss(&mut self, reason: String) {
+        self.may_be_applied = true;
+        self.last_reason = reason;
+    }
+
+    /// Whether any server has taken a request of this call.
+    fn has_been_heard(&self) -> bool {
+        self.may_be_applied || self.last_refusal.is_some()
+    }
+}
+
+fn request(
+    method: &Method,
+    address: &Uri,
+    rendered: Rendered,
+    hold: Duration,
+) -> Result<Request<Full<Bytes>>, String> {
+    let base = address.to_string();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("{}{}", base.trim_end_matches('/'), rendered.path))
+        .header("X-Queue-Hold-Ms", u64::try_from(hold.as_millis()).unwrap_or(u64::MAX))
+        .header(header::ACCEPT, "application/json");
+    if !rendered.body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    request.body(Full::new(rendered.body)).map_err(|error| format!("{address}: {error}"))
+}
+
+fn retry_after(error: &ApiError) -> Duration {
+    Duration::from_millis(error.retry_after_ms().unwrap_or(0))
+}
+
+fn is_unknown(error: &ApiError) -> bool {
+    error.applied == Applied::Unknown
+}
+
+fn describe(status: StatusCode) -> String {
+    format!("HTTP status {status} without an error in JSON")
+}
+
+/// The last cause of an error: "connection refused" rather than "client error (Connect)".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// Between half the pause and all of it, so that many clients do not come back as one.
+fn jittered(pause: Duration) -> Duration {
+    let roll = RandomState::new().hash_one(0) % 1024;
+    pause / 2 + pause / 2 * u32::try_from(roll).unwrap_or(0) / 1024
+}

@@ -1,0 +1,155 @@
+//! A request as a handler gets it: read whole, within its bounds.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{FromRequest, Request},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use hyper::{HeaderMap, Method};
+
+use super::{
+    answer::{Answer, Failure},
+    body, command,
+    connection::Activity,
+    failure::{Place, accepted},
+    gate::Site,
+    present,
+};
+use crate::{
+    queue::{Command, JobId, NewJob, Outcome, RequestId},
+    wire::{AddRequest, ApiError, CompleteRequest},
+};
+
+/// How long a request is held while there is no leader, unless it says otherwise.
+const HOLD_MS: u64 = 5000;
+/// The longest that a request may ask to be held.
+const HOLD_MS_MAX: u64 = 60_000;
+
+/// One call, read to its end.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) site: Site,
+    /// How long it may wait for a leader.
+    pub(super) hold: Duration,
+    /// The query, without its question mark.
+    pub(super) query: Option<String>,
+    /// Empty on a GET.
+    pub(super) body: Bytes,
+    /// The header `Idempotency-Key`.
+    pub(super) idempotency_key: Option<RequestId>,
+    /// The connection that it came over.
+    pub(super) activity: Arc<Activity>,
+}
+
+impl FromRequest<Site> for Call {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, site: &Site) -> Result<Self, Response> {
+        read(request, site).await.map_err(IntoResponse::into_response)
+    }
+}
+
+async fn read(request: Request, site: &Site) -> Result<Call, Failure> {
+    let (mut parts, body) = request.into_parts();
+    let activity = parts.extensions.remove().expect("the gate adds the connection's activity");
+    let hold = hold(&parts.headers)?;
+    let idempotency_key = idempotency_key(&parts.headers)?;
+    let body = match parts.method {
+        Method::GET | Method::HEAD => Bytes::new(),
+        _ => body::read(&parts.headers, body, &site.limits, &site.budget)
+            .await
+            .map_err(|error| Failure { closes_connection: true, ..error.into() })?,
+    };
+    let query = parts.uri.query().map(str::to_owned);
+    Ok(Call { site: site.clone(), hold, query, body, idempotency_key, activity })
+}
+
+impl Call {
+    /// A job with its identity: its own id, or one made from the caller's key for the request and its
+    /// place in it (so that a repeat makes the same one), or a fresh one.
+    pub(super) fn new_job(
+        &self,
+        mut job: AddRequest,
+        index: usize,
+        key: Option<&RequestId>,
+    ) -> Result<NewJob, ApiError> {
+        let id = match (job.work_id.take(), key) {
+            (Some(id), _) => id,
+            (None, None) => self.fresh_job_id(),
+            (None, Some(key)) => JobId::parse(&format!("{key}:{index}")).map_err(|_| {
+                ApiError::invalid("request_id", "must be at most 120 characters for this call")
+            })?,
+        };
+        Ok(command::new_job(id, job))
+    }
+
+    fn fresh_job_id(&self) -> JobId {
+        JobId::parse(&self.site.handle.fresh_id()).expect("a fresh id is a name")
+    }
+
+    /// A completion, with an identity for each job of `then`.
+    pub(super) fn complete(&self, complete: CompleteRequest) -> Command {
+        Command::Complete(command::complete(complete, || self.fresh_job_id()))
+    }
+
+    /// Carries out commands; one outcome for each, in order.
+    pub(super) async fn submit(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, Failure> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.site.handle.submit(commands, self.hold).await?)
+    }
+
+    /// Carries out one command.
+    pub(super) async fn submit_one(&self, command: Command) -> Result<Outcome, Failure> {
+        let outcomes = self.submit(vec![command]).await?;
+        Ok(outcomes.into_iter().next().expect("one outcome a command"))
+    }
+
+    /// Carries out one command on one job, and answers what it did.
+    pub(super) async fn settle(&self, job: JobId, command: Command) -> Result<Answer, Failure> {
+        let outcome = self.submit_one(command).await?;
+        let (answer, rev) = accepted(outcome, Place::Batch("then"))?;
+        Ok(Answer::ok(&present::settled(job, answer, rev)).at(rev))
+    }
+}
+
+fn hold(headers: &HeaderMap) -> Result<Duration, ApiError> {
+    let Some(header) = headers.get("x-queue-hold-ms") else {
+        return Ok(Duration::from_millis(HOLD_MS));
+    };
+    let hold_ms = header.to_str().ok().and_then(|text| text.parse().ok());
+    let Some(hold_ms) = hold_ms.filter(|hold_ms| *hold_ms <= HOLD_MS_MAX) else {
+        let reason = format!("must be an integer from 0 to {HOLD_MS_MAX}");
+        return Err(ApiError::invalid("X-Queue-Hold-Ms", reason));
+    };
+    Ok(Duration::from_millis(hold_ms))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<RequestId>, ApiError> {
+    let Some(header) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = RequestId::parse(header.to_str().unwrap_or_default());
+    key.map(Some).map_err(|fault| ApiError::invalid("Idempotency-Key", fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(value: &'static str) -> Result<Duration, ApiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-queue-hold-ms", hyper::header::HeaderValue::from_static(value));
+        hold(&headers)
+    }
+
+    #[test]
+    fn a_hold_is_five_seconds_unless_asked_and_at_most_a_minute() {
+        assert_eq!(hold(&HeaderMap::new()).unwrap(), Duration::from_secs(5));
+        assert_eq!(held("250").unwrap(), Duration::from_millis(250));
+        for value in ["60001", "-1", "5s", ""] {
+            assert_eq!(held(value).unwrap_err().details["field"], "X-Queue-Hold-Ms");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What goes on on one connection, and since when: the deadlines that hyper does not keep.
+//!
+//! hyper's own header timer also runs while a kept-alive connection is idle, its protocol detection
+//! has none at all, and it never bounds a write. So each connection carries one [`Activity`], which
+//! the stream and the requests report to, and one watchdog that cuts the connection when overdue.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Limits, delivery::Grants};
+
+/// Which deadline a connection has missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// A request's head did not come in time.
+    Header,
+    /// No request came for long.
+    Idle,
+    /// A write made no progress.
+    Write,
+}
+
+/// One connection's doings, shared by its stream, its requests and its watchdog.
+#[derive(Debug)]
+pub(super) struct Activity {
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    write_timeout: Duration,
+    now: Mutex<Doing>,
+}
+
+#[derive(Debug)]
+struct Doing {
+    /// Requests whose answers hyper has not taken over yet.
+    in_flight: usize,
+    /// Whether bytes of a next request's head may have come; true on a fresh connection.
+    is_receiving: bool,
+    /// Frames come between an HTTP/2 connection's requests, so they say nothing about a head.
+    is_http2: bool,
+    /// When the present wait for a request, or for the rest of its head, began.
+    since: Instant,
+    /// Since when a write has made no progress.
+    write_blocked: Option<Instant>,
+    /// Grants whose answers hyper has taken and the kernel has not.
+    unflushed: Vec<Grants>,
+}
+
+impl Activity {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            write_timeout: limits.write_timeout,
+            now: Mutex::new(Doing {
+                in_flight: 0,
+                is_receiving: true,
+                is_http2: false,
+                since: Instant::now(),
+                write_blocked: None,
+                unflushed: Vec::new(),
+            }),
+        })
+    }
+
+    fn doing(&self) -> MutexGuard<'_, Doing> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes came from the client.
+    pub(super) fn on_read(&self) {
+        let mut doing = self.doing();
+        if doing.in_flight == 0 && !doing.is_receiving && !doing.is_http2 {
+            doing.is_receiving = true;
+            doing.since = Instant::now();
+        }
+    }
+
+    /// A write could not go on.
+    pub(super) fn on_write_blocked(&self) {
+        self.doing().write_blocked.get_or_insert_with(Instant::now);
+    }
+
+    /// A write made progress.
+    pub(super) fn on_write_progress(&self) {
+        self.doing().write_blocked = None;
+    }
+
+    /// Everything written so far is with the kernel.
+    pub(super) fn on_flushed(&self) {
+        let delivered = std::mem::take(&mut self.doing().unflushed);
+        delivered.into_iter().for_each(Grants::delivered);
+    }
+
+    /// hyper has taken the answer that carries these grants.
+    pub(super) fn on_answer_taken(&self, grants: Grants) {
+        self.doing().unflushed.push(grants);
+    }
+
+    /// A request's head has come; its time is over when the guard is dropped.
+    pub(super) fn begin(self: &Arc<Self>, version: hyper::Version) -> InFlight {
+        let mut doing = self.doing();
+        doing.in_flight += 1;
+        doing.is_http2 = version == hyper::Version::HTTP_2;
+        drop(doing);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Waits until the connection has missed a deadline.
+    pub(super) async fn overdue(&self) -> Overdue {
+        // A phase that begins after a look ends no earlier than the shortest timeout after it, so
+        // looking that often finds every deadline on time.
+        let shortest = self.header_timeout.min(self.write_timeout).min(self.idle_timeout);
+        loop {
+            let now = Instant::now();
+            let next_look = match self.deadline() {
+                Some((deadline, overdue)) if deadline <= now => return overdue,
+                Some((deadline, _)) => deadline.min(now + shortest),
+                None => now + shortest,
+            };
+            tokio::time::sleep_until(next_look).await;
+        }
+    }
+
+    fn deadline(&self) -> Option<(Instant, Overdue)> {
+        let doing = self.doing();
+        let write = doing.write_blocked.map(|since| (since + self.write_timeout, Overdue::Write));
+        let read = match (doing.in_flight, doing.is_receiving && !doing.is_http2) {
+            (1.., _) => None,
+            (0, true) => Some((doing.since + self.header_timeout, Overdue::Header)),
+            (0, false) => Some((doing.since + self.idle_timeout, Overdue::Idle)),
+        };
+        [write, read].into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
+    }
+}
+
+/// A request in flight, from its head to the last of its answer that hyper takes.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut doing = self.0.doing();
+        doing.in_flight -= 1;
+        if doing.in_flight == 0 {
+            doing.is_receiving = false;
+            doing.since = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn activity() -> Arc<Activity> {
+        Activity::new(&Limits::default())
+    }
+
+    async fn seconds_until_overdue(activity: &Activity) -> (u64, Overdue) {
+        let start = Instant::now();
+        let overdue = activity.overdue().await;
+        (start.elapsed().as_secs(), overdue)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fresh_connection_has_five_seconds_to_say_something() {
+        assert_eq!(seconds_until_overdue(&activity()).await, (5, Overdue::Header));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_trickle_in_do_not_extend_the_heads_deadline() {
+        let activity = activity();
+        drop(activity.begin(hyper::Version::HTTP_11));
+        activity.on_read();
+        tokio::time::advance(Duration::from_secs(4)).await;
+        activity.on_read();
+        assert_eq!(seconds_until_overdue(&activity).await, (1, Overdue::Header));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_connection_may_be_idle_for_two_minutes() {
+        let activity = activity();
+        drop(activity.begin(hyper::Version::HTTP_11));
+        assert_eq!(seconds_until_overdue(&activity).await, (120, Overdue::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pings_do_not_make_an_idle_http2_connection_live_for_ever() {
+        let activity = activity();
+        drop(activity.begin(hyper::Version::HTTP_2));
+        activity.on_read();
+        assert_eq!(seconds_until_overdue(&activity).await, (120, Overdue::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_flight_has_only_the_write_deadline() {
+        let activity = activity();
+        let _in_flight = activity.begin(hyper::Version::HTTP_11);
+        tokio::time::advance(Duration::from_hours(1)).await;
+        activity.on_write_blocked();
+        assert_eq!(seconds_until_overdue(&activity).await, (10, Overdue::Write));
+    }
+}

@@ -1,0 +1,194 @@
+//! What every request passes on its way in, and every answer on its way out.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Router, extract::Request, response::IntoResponse};
+use hyper::{
+    HeaderMap, Response, Uri,
+    body::Incoming,
+    header::{HOST, HeaderName, HeaderValue, ORIGIN},
+    service::Service,
+};
+use hyper_util::service::TowerToHyperService;
+
+use super::{
+    Exposure, Limits,
+    answer::{Failure, X_QUEUE_REV},
+    body::{Budget, Tracked},
+    connection::Activity,
+};
+use crate::{
+    node::Handle,
+    queue::Rev,
+    wire::{ApiError, Code},
+};
+
+const X_QUEUE_NODE: HeaderName = HeaderName::from_static("x-queue-node");
+const X_QUEUE_LEADER: HeaderName = HeaderName::from_static("x-queue-leader");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What every handler holds: the node's handle, and how this server was set up.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    pub(super) handle: Handle,
+    pub(super) limits: Arc<Limits>,
+    pub(super) budget: Budget,
+    pub(super) bound: SocketAddr,
+    pub(super) exposure: Exposure,
+}
+
+/// The one door: admits a request, has it routed, and stamps the answer.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    site: Site,
+    router: TowerToHyperService<Router>,
+}
+
+impl Gate {
+    pub(super) fn new(site: Site, router: Router) -> Self {
+        Self { site, router: TowerToHyperService::new(router) }
+    }
+
+    /// Answers one request of this connection. Never fails: a failure is an answer.
+    pub(super) async fn answer(
+        self,
+        activity: Arc<Activity>,
+        mut request: hyper::Request<Incoming>,
+    ) -> Response<Tracked> {
+        let in_flight = activity.begin(request.version());
+        let id = request_id(request.headers(), &self.site.handle);
+        let mut response = match admitted(&request, &self.site) {
+            Ok(()) => {
+                request.extensions_mut().insert(activity);
+                let request: Request = request.map(axum::body::Body::new);
+                let Ok(response) = self.router.call(request).await;
+                response
+            }
+            Err(refusal) => Failure::from(refusal).into_response(),
+        };
+        stamp(response.headers_mut(), id, &self.site.handle);
+        response.map(|body| Tracked { body, _in_flight: in_flight })
+    }
+}
+
+fn admitted<B>(request: &hyper::Request<B>, site: &Site) -> Result<(), ApiError> {
+    let bytes = head_bytes(request.uri(), request.headers());
+    if bytes > site.limits.header_bytes_max {
+        return Err(ApiError::too_large("header", bytes, site.limits.header_bytes_max));
+    }
+    let host = host(request.uri(), request.headers())?;
+    check_host(host, site.bound)?;
+    check_origin(request.headers(), host)
+}
+
+/// The head's size on HTTP/1.1: each header with its colon, space and line end.
+fn head_bytes(uri: &Uri, headers: &HeaderMap) -> usize {
+    let headers = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    headers.sum::<usize>() + uri.path().len() + uri.query().map_or(0, str::len)
+}
+
+/// The host that the client meant to reach, with its port; `None` from HTTP/1.0 clients.
+fn host<'request>(
+    uri: &'request Uri,
+    headers: &'request HeaderMap,
+) -> Result<Option<&'request str>, ApiError> {
+    let invalid = || ApiError::invalid("Host", "must be sent once, as host or host:port");
+    let mut hosts = headers.get_all(HOST).iter();
+    let header = hosts.next().map(|host| host.to_str().map_err(|_| invalid())).transpose()?;
+    if hosts.next().is_some() {
+        return Err(invalid());
+    }
+    Ok(uri.authority().map(hyper::http::uri::Authority::as_str).or(header))
+}
+
+/// A page of another site can have its name point at 127.0.0.1 (DNS rebinding), and then its scripts
+/// count as same-origin here. The name that it was loaded under still stands in `Host`.
+fn check_host(host: Option<&str>, bound: SocketAddr) -> Result<(), ApiError> {
+    let Some(host) = host.filter(|_| bound.ip().is_loopback()) else { return Ok(()) };
+    let name = without_port(host);
+    let is_ours = ["localhost", "127.0.0.1", "[::1]"].contains(&name.to_ascii_lowercase().as_str())
+        || name.trim_matches(['[', ']']).parse() == Ok(bound.ip());
+    if is_ours {
+        return Ok(());
+    }
+    let error = format!("This node answers to localhost and {}, not to {name:?}.", bound.ip());
+    Err(ApiError::new(Code::Forbidden, error).with("field", "Host"))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Browsers name the page's origin on every cross-origin request. This API offers no CORS.
+fn check_origin(headers: &HeaderMap, host: Option<&str>) -> Result<(), ApiError> {
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
+    if authority.is_some() && authority == host {
+        return Ok(());
+    }
+    let error = "Requests of web pages of another origin are refused.";
+    Err(ApiError::new(Code::Forbidden, error).with("field", "Origin"))
+}
+
+/// The client's own id for the request when it is safe to print, else a fresh one.
+fn request_id(headers: &HeaderMap, handle: &Handle) -> HeaderValue {
+    let given = headers.get(X_REQUEST_ID).filter(|id| {
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    given.cloned().unwrap_or_else(|| text(&handle.fresh_id()))
+}
+
+fn stamp(headers: &mut HeaderMap, request_id: HeaderValue, handle: &Handle) {
+    let status = handle.status();
+    let leader = status.raft.leader.map(|leader| leader.label).unwrap_or_default();
+    headers.insert(X_REQUEST_ID, request_id);
+    headers.insert(X_QUEUE_NODE, text(&status.raft.me.label));
+    headers.insert(X_QUEUE_LEADER, text(&leader));
+    if !headers.contains_key(X_QUEUE_REV) {
+        let Rev(rev) = status.rev;
+        headers.insert(X_QUEUE_REV, rev.into());
+    }
+}
+
+fn text(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loopback_node_answers_only_to_its_own_names() {
+        let bound = "127.0.0.2:8770".parse().unwrap();
+        for host in
+            ["localhost", "LOCALHOST:8770", "127.0.0.1:1", "[::1]:8770", "[::1]", "127.0.0.2"]
+        {
+            assert!(check_host(Some(host), bound).is_ok(), "{host}");
+        }
+        assert!(check_host(None, bound).is_ok());
+        for host in ["evil.example", "localhost.evil.example:8770", "127.0.0.3", "", "10.0.0.1:80"]
+        {
+            assert_eq!(check_host(Some(host), bound).unwrap_err().code, Code::Forbidden, "{host}");
+        }
+        assert!(check_host(Some("queue.example"), "0.0.0.0:8770".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn only_a_page_of_this_origin_is_answered() {
+        let check = |origin: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            check_origin(&headers, Some("localhost:8770"))
+        };
+        assert!(check("http://localhost:8770").is_ok());
+        for origin in ["null", "http://localhost:3000", "http://evil.example", "file://", ""] {
+            assert_eq!(check(origin).unwrap_err().code, Code::Forbidden, "{origin}");
+        }
+        assert!(check_origin(&HeaderMap::new(), None).is_ok());
+    }
+}

@@ -1,0 +1,119 @@
+//! Looks at the queue's state, as the wire shows it. These run under the state's lock: they copy
+//! what they show, and nothing else.
+
+use super::{json, payload};
+use crate::{
+    queue::{
+        AttemptView, Found, JobId, JobView, QueueTotals, State, TombstoneView, WallMs, WorkerId,
+    },
+    wire::{Attempt, Job, QueueStatus, WorkStatus},
+};
+
+/// One job, or its tombstone.
+pub(in crate::http) fn job(state: &State, id: &JobId) -> Option<Job> {
+    Some(match state.job(id)? {
+        Found::Job(view) => whole(*view, state.wall()),
+        Found::Tombstone(view) => left_over(view),
+    })
+}
+
+/// What a worker holds.
+pub(in crate::http) fn held_by(state: &State, worker: &WorkerId) -> Vec<Job> {
+    state.for_worker(worker).into_iter().map(|view| whole(view, state.wall())).collect()
+}
+
+/// The kept counts. Who leads, and the revision, the caller fills in.
+pub(in crate::http) fn totals(state: &State) -> WorkStatus {
+    let totals = state.totals();
+    let queues = totals.queues.into_iter();
+    WorkStatus {
+        total_items: totals.total,
+        by_status: totals.by_status,
+        by_type: totals.by_type,
+        queues: queues.map(|(name, totals)| (name, queue(totals, state.wall()))).collect(),
+        ..WorkStatus::default()
+    }
+}
+
+fn queue(totals: QueueTotals, now: WallMs) -> QueueStatus {
+    QueueStatus {
+        by_state: totals.by_status,
+        oldest_pending_ms: totals.oldest_pending.map(|added| now.0.saturating_sub(added.0)),
+        paused: totals.is_paused,
+    }
+}
+
+fn whole(view: JobView, now: WallMs) -> Job {
+    let (holder, lease) = view.lease.map_or((None, None), |lease| {
+        (Some(lease.holder), Some((lease.token, lease.lease_expires_in_ms)))
+    });
+    Job {
+        work_id: view.id,
+        state: view.state,
+        queue: Some(view.queue),
+        work_type: Some(view.work_type),
+        payload: Some(payload(&view.payload)),
+        priority: Some(view.priority),
+        attempt: Some(view.attempts_used),
+        max_attempts: Some(view.max_attempts),
+        attempts_lost: Some(view.attempts_lost),
+        attempts: view.attempts.into_iter().map(attempt).collect(),
+        token: lease.map(|(token, _)| token),
+        node_id: holder,
+        lease_expires_in_ms: lease.map(|(_, left)| left),
+        lease_ms: Some(view.lease_ms),
+        added_at_ms: Some(view.added_at.0),
+        run_at_ms: view.run_at.map(|run_at| run_at.0),
+        ready_in_ms: view.run_at.map(|run_at| run_at.0.saturating_sub(now.0)),
+        ended_at_ms: view.finished_at.map(|ended| ended.0),
+        result: view.result.as_ref().map(json),
+        error: view.error.map(|error| error.to_string()),
+        progress: view.progress.as_ref().map(json),
+        depends_on: view.depends_on,
+        group: view.group,
+        tags: view.tags,
+        tombstone: false,
+    }
+}
+
+fn left_over(view: TombstoneView) -> Job {
+    Job {
+        work_id: view.id,
+        state: view.state,
+        token: view.token,
+        tombstone: true,
+        queue: None,
+        work_type: None,
+        payload: None,
+        priority: None,
+        attempt: None,
+        max_attempts: None,
+        attempts_lost: None,
+        attempts: Vec::new(),
+        node_id: None,
+        lease_expires_in_ms: None,
+        lease_ms: None,
+        added_at_ms: None,
+        run_at_ms: None,
+        ready_in_ms: None,
+        ended_at_ms: None,
+        result: None,
+        error: None,
+        progress: None,
+        depends_on: Vec::new(),
+        group: None,
+        tags: std::collections::BTreeMap::new(),
+    }
+}
+
+fn attempt(view: AttemptView) -> Attempt {
+    Attempt {
+        attempt: view.attempt,
+        token: view.token,
+        node_id: view.worker,
+        claimed_at_ms: view.claimed_at.0,
+        ended_at_ms: view.ended_at.map(|ended| ended.0),
+        end: view.end,
+        error: view.error.map(|error| error.to_string()),
+    }
+}

@@ -1,0 +1,182 @@
+//! The accept loop: hyper serves each connection, under one watchdog each.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinHandle, JoinSet},
+};
+
+use super::{
+    Exposure, HttpOptions, Limits, ServeError,
+    body::Budget,
+    connection::Activity,
+    gate::{Gate, Site},
+    routes,
+    stream::Stream,
+};
+use crate::node::Handle;
+
+/// What hyper itself takes of a head. The gate refuses at [`Limits::header_bytes_max`] already, with
+/// an answer that says so; this bounds memory.
+const HEAD_BUFFER_BYTES: u32 = 64 << 10;
+/// The most resets of one HTTP/2 connection that wait to be noticed (CVE-2023-44487).
+const RESETS_MAX: usize = 32;
+/// An HTTP/2 peer that answers no ping for as long again is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Waits until it has stopped: the port is free, and every request was answered or its time,
+    /// [`Limits::drain_timeout`], was up.
+    pub async fn stopped(self) {
+        if let Err(fault) = self.accepting.await {
+            tracing::error!(%fault, "the accept loop ended badly");
+        }
+    }
+}
+
+/// Serves `handle` until `shutdown` ends; then it stops accepting at once and lets requests finish.
+pub async fn serve(
+    options: HttpOptions,
+    handle: Handle,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Server, ServeError> {
+    let address = options.listen;
+    if options.exposure == Exposure::LoopbackOnly && !address.ip().is_loopback() {
+        return Err(ServeError::Exposed { address });
+    }
+    if options.exposure == Exposure::Insecure && !address.ip().is_loopback() {
+        tracing::warn!(%address, "anyone who reaches this address may use the queue");
+    }
+    let listen = |source: io::Error| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let local_addr = listener.local_addr().map_err(listen)?;
+    let limits = Arc::new(options.limits);
+    let site = Site {
+        handle,
+        budget: Budget::new(limits.bodies_bytes_max),
+        limits: Arc::clone(&limits),
+        bound: local_addr,
+        exposure: options.exposure,
+    };
+    let gate = Gate::new(site.clone(), routes::router(site));
+    let front = Front { gate, builder: Arc::new(builder(&limits)), limits };
+    let accepting = tokio::spawn(front.accept_until(shutdown, listener));
+    Ok(Server { local_addr, accepting })
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // The watchdog keeps this deadline, and does not confuse it with being idle.
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_BUFFER_BYTES as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_max)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_MAX)
+        .max_header_list_size(HEAD_BUFFER_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL);
+    builder
+}
+
+/// What the accept loop hands to each connection.
+#[derive(Debug, Clone)]
+struct Front {
+    gate: Gate,
+    builder: Arc<Builder<TokioExecutor>>,
+    limits: Arc<Limits>,
+}
+
+impl Front {
+    async fn accept_until(self, shutdown: impl Future<Output = ()> + Send, listener: TcpListener) {
+        let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
+        let places = Arc::new(Semaphore::new(self.limits.connections_max));
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(_) = connections.join_next() => {}
+                (stream, place) = accept(&listener, &places) => {
+                    let connection = self.clone().serve(stream, graceful.watcher(), place);
+                    connections.spawn(connection);
+                }
+            }
+        }
+        drop(listener);
+        let drain = tokio::time::timeout(self.limits.drain_timeout, graceful.shutdown());
+        if drain.await.is_err() {
+            tracing::warn!(connections = connections.len(), "cut requests that did not finish");
+        }
+        connections.shutdown().await;
+    }
+
+    async fn serve(self, stream: TcpStream, watcher: Watcher, place: OwnedSemaphorePermit) {
+        let activity = Activity::new(&self.limits);
+        let stream = TokioIo::new(Stream::new(stream, Arc::clone(&activity)));
+        let (gate, own_activity) = (self.gate, Arc::clone(&activity));
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let answer = gate.clone().answer(Arc::clone(&own_activity), request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = self.builder.serve_connection(stream, service).into_owned();
+        tokio::select! {
+            ended = watcher.watch(connection) => {
+                if let Err(fault) = ended {
+                    tracing::debug!(%fault, "a connection ended early");
+                }
+            }
+            overdue = activity.overdue() => tracing::debug!(?overdue, "cut a connection"),
+        }
+        drop(place);
+    }
+}
+
+/// The next connection and its place. Waits for a place first, so that what has none stays in the
+/// listener's backlog. Safe to drop between two polls: an accepted connection is returned at once.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, OwnedSemaphorePermit) {
+    let place = Arc::clone(places).acquire_owned().await.expect("it is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are small and whole: Nagle would only delay them.
+                _ = stream.set_nodelay(true);
+                return (stream, place);
+            }
+            // Out of descriptors, or a connection that was gone before it was accepted: others go on.
+            Err(fault) => {
+                tracing::warn!(%fault, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use std::future::{Future, poll_fn};
+
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{super::*, cluster::*};
+use crate::{
+    node::samples::{add, claim, id},
+    queue::{AttemptEnd, JobState},
+};
+
+/// Waits until that many claims stand in line at the leader.
+async fn wait_parked(cluster: &Cluster, count: usize) {
+    let leader = cluster.leader().await;
+    eventually("the claims stand in line", async || parked(cluster.node(leader)) == count).await;
+}
+
+fn poll_for_job(
+    node: &Handle,
+    request: &str,
+) -> tokio::task::JoinHandle<Result<Outcome, Unavailable>> {
+    let (node, claim) = (node.clone(), claim("w", request));
+    tokio::spawn(async move { node.claim(claim, PATIENCE, HOLD).await })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_at_a_follower_gets_a_job_added_at_another() {
+    let cluster = Cluster::of(3).await;
+    let followers = cluster.followers().await;
+    let polling = poll_for_job(cluster.node(followers[0]), "r");
+    wait_parked(&cluster, 1).await;
+    submit(cluster.node(followers[1]), add("a")).await;
+    let granted = timeout(PATIENCE, polling).await.unwrap().unwrap().unwrap();
+    assert_eq!(grant_of(&granted).unwrap().job, id("a"));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_added_job_wakes_one_waiter_wherever_it_waits() {
+    let cluster = Cluster::of(3).await;
+    let mut polls = JoinSet::new();
+    for number in 0..3 {
+        let node = cluster.node(number).clone();
+        let claim = claim("w", &format!("r{number}"));
+        polls.spawn(async move { node.claim(claim, PATIENCE, HOLD).await });
+    }
+    wait_parked(&cluster, 3).await;
+    for (name, left) in [("a", 2), ("b", 1), ("c", 0)] {
+        submit(cluster.node(0), add(name)).await;
+        let granted = timeout(PATIENCE, polls.join_next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(grant_of(&granted.unwrap()).unwrap().job, id(name));
+        assert_eq!(polls.len(), left);
+        wait_parked(&cluster, left).await;
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_that_gets_nothing_says_so_at_the_end_of_its_wait() {
+    let cluster = Cluster::of(3).await;
+    let wait = Duration::from_millis(200);
+    for number in 0..3 {
+        let asked_at = Instant::now();
+        let node = cluster.node(number);
+        let outcome = node.claim(claim("w", "r"), wait, HOLD).await.unwrap();
+        assert!(grant_of(&outcome).is_none());
+        assert!(asked_at.elapsed() >= wait);
+    }
+    assert_eq!(cluster.node(0).status().rev, Rev(0), "nothing entered the log");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_goes_away_gives_up_its_place_on_any_node() {
+    let cluster = Cluster::of(3).await;
+    for number in 0..3 {
+        let polling = poll_for_job(cluster.node(number), "gone");
+        wait_parked(&cluster, 1).await;
+        polling.abort();
+        wait_parked(&cluster, 0).await;
+    }
+    let staying = poll_for_job(cluster.node(0), "stays");
+    wait_parked(&cluster, 1).await;
+    submit(cluster.node(1), add("a")).await;
+    let granted = timeout(PATIENCE, staying).await.unwrap().unwrap().unwrap();
+    assert_eq!(grant_of(&granted).unwrap().attempt, 1);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_that_nobody_takes_is_released_and_its_attempt_not_counted() {
+    let cluster = Cluster::of(3).await;
+    for number in 0..3 {
+        let (node, name) = (cluster.node(number), format!("j{number}"));
+        submit(node, add(&name)).await;
+        // The claim is on its way after the first poll, and its caller is gone.
+        let mut claiming = Box::pin(node.claim(claim("w", &name), NO_WAIT, HOLD));
+        poll_fn(|context| {
+            assert!(claiming.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(claiming);
+        eventually("the grant was made and given back", async || {
+            let job = job(node, &name).await.unwrap();
+            let ends: Vec<_> = job.attempts.iter().map(|attempt| attempt.end).collect();
+            job.state == JobState::Pending
+                && job.attempts_used == 0
+                && ends == [Some(AttemptEnd::Released)]
+        })
+        .await;
+        claim_one(node, claim("w", &format!("takes-{name}")), NO_WAIT).await;
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_claim_moves_on_to_the_next_leader() {
+    let mut cluster = Cluster::of(3).await;
+    let [first, second] = cluster.followers().await[..] else { panic!("two followers") };
+    let polling = poll_for_job(cluster.node(first), "r");
+    wait_parked(&cluster, 1).await;
+    let leader = cluster.leader().await;
+    cluster.crash(leader).await;
+    wait_parked(&cluster, 1).await;
+    submit(cluster.node(second), add("a")).await;
+    let granted = timeout(PATIENCE, polling).await.unwrap().unwrap().unwrap();
+    assert_eq!(grant_of(&granted).unwrap().job, id("a"));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_long_polls_at_one_follower_hold_up_nothing_else() {
+    let cluster = Cluster::of(3).await;
+    let follower = cluster.node(cluster.followers().await[0]);
+    // More than the requests that one connection between two nodes carries at a time.
+    let mut polls = JoinSet::new();
+    for number in 0..300 {
+        let node = follower.clone();
+        let claim = claim("w", &format!("r{number}"));
+        polls.spawn(async move { node.claim(claim, PATIENCE, HOLD).await });
+    }
+    wait_parked(&cluster, 300).await;
+    for number in 0..300 {
+        submit(follower, add(&format!("j{number}"))).await;
+    }
+    let mut jobs = std::collections::BTreeSet::new();
+    while let Some(granted) = timeout(PATIENCE, polls.join_next()).await.unwrap() {
+        let grant = grant_of(&granted.unwrap().unwrap()).unwrap();
+        assert!(jobs.insert(grant.job), "one job to one claim");
+    }
+    assert_eq!(jobs.len(), 300);
+    cluster.end().await;
+}

@@ -1,0 +1,7 @@
+//! Real nodes in this process, over loopback and temporary directories.
+
+mod cluster;
+mod failover;
+mod leases;
+mod long_polls;
+mod requests;

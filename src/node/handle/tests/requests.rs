@@ -1,0 +1,228 @@
+use std::path::Path;
+
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{super::*, cluster::*};
+use crate::{
+    node::samples::{self, add, claim, complete, heartbeat, id},
+    queue::{Answer, JobState, Once},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_works_through_a_follower() {
+    let cluster = Cluster::of(3).await;
+    let follower = cluster.node(cluster.followers().await[0]);
+    let added = submit(follower, add("a")).await;
+    assert!(matches!(&added.result, Ok(Answer::Added(jobs)) if jobs[0].once == Once::First));
+    let grant = claim_one(follower, claim("w", "r1"), NO_WAIT).await;
+    let token = grant.token.0;
+    assert!(token > added.rev.0);
+    let started = submit(follower, Command::Start(samples::holding("a", token))).await;
+    assert_eq!(started.result, Ok(Answer::Started(Once::First)));
+    let beaten = submit(follower, heartbeat("a", token)).await;
+    assert!(matches!(beaten.result, Ok(Answer::Heartbeat { .. })));
+    let completed = submit(follower, complete("a", token)).await;
+    assert!(matches!(completed.result, Ok(Answer::Completed { once: Once::First, .. })));
+    assert_eq!(job(follower, "a").await.unwrap().state, JobState::Completed);
+    let nothing = follower.claim(claim("w", "r2"), NO_WAIT, HOLD).await.unwrap();
+    assert_eq!(nothing, Outcome { rev: completed.rev, result: Ok(Answer::Claimed(vec![])) });
+    follower.ended(&id("a"), HOLD).await.unwrap();
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_at_a_follower_sees_a_write_just_acknowledged_elsewhere() {
+    let cluster = Cluster::of(3).await;
+    let followers = cluster.followers().await;
+    let (writer, reader) = (cluster.node(followers[0]), cluster.node(followers[1]));
+    for number in 0..50 {
+        let name = format!("j{number}");
+        let rev = submit(writer, add(&name)).await.rev;
+        let view = reader.read(Consistency::Linearizable, HOLD, |state| state.job(&id(&name)));
+        let view = view.await.unwrap();
+        assert!(view.value.is_some(), "{name} was acknowledged");
+        assert!(view.rev >= rev);
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_applied_the_same_say_the_same() {
+    let cluster = Cluster::of(3).await;
+    for number in 0..30 {
+        submit(cluster.node(number % 3), add(&format!("j{number}"))).await;
+    }
+    let leader = cluster.leader().await;
+    let same = async || {
+        let expected = cluster.node(leader).status();
+        cluster
+            .running()
+            .map(Handle::status)
+            .all(|status| (status.rev, status.state_hash) == (expected.rev, expected.state_hash))
+    };
+    eventually("all replicas have the same revision and hash", same).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_a_request_is_held_and_then_certainly_not_applied() {
+    let mut cluster = Cluster::of(3).await;
+    let [survivor, other] = cluster.followers().await[..] else { panic!("two followers") };
+    let leader = cluster.leader().await;
+    cluster.crash(other).await;
+    cluster.crash(leader).await;
+    let hold = Duration::from_millis(400);
+    let asked_at = Instant::now();
+    let survivor = cluster.node(survivor);
+    let no_leader = Unavailable::NotApplied(Reason::NoLeader);
+    assert_eq!(survivor.submit(vec![add("a")], hold).await, Err(no_leader.clone()));
+    assert!(asked_at.elapsed() >= hold, "it was held");
+    assert_eq!(survivor.claim(claim("w", "r"), NO_WAIT, hold).await, Err(no_leader.clone()));
+    let read = survivor.read(Consistency::Linearizable, hold, State::rev).await;
+    assert_eq!(read.map(|view| view.value), Err(no_leader));
+    let stale = survivor.read(Consistency::Stale, hold, State::rev).await;
+    assert_eq!(stale.unwrap().value, Rev(0));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overload_refuses_adds_before_proposing_and_lets_heartbeats_pass() {
+    let cluster = Cluster::with(1, |options| options.limits.lane_commands = 2).await;
+    submit(cluster.node(0), add("held")).await;
+    let token = claim_one(cluster.node(0), claim("w", "r"), NO_WAIT).await.token.0;
+    let mut adds = JoinSet::new();
+    for number in 0..300 {
+        let node = cluster.node(0).clone();
+        adds.spawn(async move { node.submit(vec![add(&format!("j{number}"))], HOLD).await });
+    }
+    let mut refused = 0;
+    while let Some(added) = adds.join_next().await {
+        if let Err(reason) = added.unwrap() {
+            assert!(matches!(reason, Unavailable::NotApplied(Reason::Overloaded { .. })));
+            refused += 1;
+        }
+        // However many adds are left: they never stand in its way.
+        let beaten = cluster.node(0).submit(vec![heartbeat("held", token)], HOLD).await;
+        assert!(beaten.is_ok(), "{beaten:?}");
+    }
+    assert!(refused > 0, "300 adds at once do not fit into 2 places");
+    let totals = cluster.node(0).read(Consistency::Linearizable, HOLD, State::totals).await;
+    assert_eq!(totals.unwrap().value.total, 301 - refused, "what was refused was not applied");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_node_refuses_and_a_reopened_one_knows_all() {
+    let mut cluster = Cluster::of(1).await;
+    submit(cluster.node(0), add("a")).await;
+    cluster.node(0).snapshot().await.unwrap();
+    submit(cluster.node(0), add("b")).await;
+    let before = cluster.node(0).status();
+    let stopped = cluster.node(0).clone();
+    cluster.stop(0).await;
+    let refused = Err(Unavailable::NotApplied(Reason::ShuttingDown));
+    assert_eq!(stopped.submit(vec![add("c")], HOLD).await, refused);
+    stopped.stop().await;
+    cluster.start(0).await;
+    cluster.ready().await;
+    let after = cluster.node(0).status();
+    assert_eq!((after.rev, after.state_hash), (before.rev, before.state_hash));
+    assert!(job(cluster.node(0), "a").await.is_some() && job(cluster.node(0), "b").await.is_some());
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_fell_behind_takes_a_snapshot_and_says_the_same() {
+    let mut cluster = Cluster::with(3, |options| {
+        options.raft.kept_entries = 1;
+        options.raft.segment_bytes = 64 << 10;
+    })
+    .await;
+    submit(cluster.node(0), add("watched")).await;
+    let behind = cluster.followers().await[0];
+    cluster.crash(behind).await;
+    let ahead = cluster.node(cluster.leader().await).clone();
+    for number in 0..200 {
+        submit(&ahead, add(&format!("j{number}"))).await;
+    }
+    for node in cluster.running() {
+        node.snapshot().await.unwrap();
+    }
+    cluster.start(behind).await;
+    cluster.ready().await;
+    eventually("the same revision and hash", async || {
+        let (behind, ahead) = (cluster.node(behind).status(), ahead.status());
+        (behind.rev, behind.state_hash) == (ahead.rev, ahead.state_hash)
+    })
+    .await;
+    assert!(job(cluster.node(behind), "j199").await.is_some());
+    assert!(cluster.node(behind).status().raft.snapshot_index > 0, "not entry by entry");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_read_stops_the_node_and_says_so() {
+    let cluster = Cluster::of(1).await;
+    let node = cluster.node(0);
+    let failing = tokio::spawn({
+        let node = node.clone();
+        async move { node.failed().await }
+    });
+    let unreadable = bytes::Bytes::from_static(&[9, 0]);
+    let replica = node.node().replica.clone();
+    let proposed = tokio::spawn(async move { replica.propose(unreadable).await });
+    let reason = timeout(PATIENCE, failing).await.unwrap().unwrap();
+    assert!(reason.contains("format 9"), "{reason}");
+    assert!(proposed.await.unwrap().is_err());
+    let refused = node.submit(vec![add("a")], Duration::from_millis(50)).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert!(node.status().checks.iter().any(|check| check.name == "disk" && !check.is_ok));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raft_runs_on_threads_of_its_own_and_leaves_none_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let raft_threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let name = |task: &Path| std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        tasks.filter(|task| name(&task.path()).trim_end() == "raft").count()
+    };
+    let node = alone_on_own_threads(directory.path()).await;
+    submit(&node, add("a")).await;
+    if Path::new("/proc/self/task").exists() {
+        assert!(raft_threads() >= 2);
+    }
+    node.stop().await;
+    eventually("Raft's threads have ended", async || raft_threads() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_job_is_noticed_on_a_replica_that_did_not_end_it() {
+    let cluster = Cluster::of(3).await;
+    let followers = cluster.followers().await;
+    let (watching, ending) = (cluster.node(followers[0]), cluster.node(followers[1]));
+    submit(watching, add("a")).await;
+    assert!(job(watching, "a").await.is_some());
+    let watch = tokio::spawn({
+        let watching = watching.clone();
+        async move { watching.ended(&id("a"), HOLD).await }
+    });
+    let token = claim_one(ending, claim("w", "r"), NO_WAIT).await.token.0;
+    assert!(!watch.is_finished());
+    submit(ending, complete("a", token)).await;
+    timeout(PATIENCE, watch).await.unwrap().unwrap().unwrap();
+    assert_eq!(job(watching, "a").await.unwrap().state, JobState::Completed);
+    let in_time = watching.ended(&id("b"), Duration::from_millis(10)).await;
+    assert_eq!(in_time, Ok(()), "a job that is gone has ended");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fresh_ids_are_unique_and_grow_with_time() {
+    let cluster = Cluster::of(1).await;
+    let ids: std::collections::BTreeSet<_> = (0..100).map(|_| cluster.node(0).fresh_id()).collect();
+    assert_eq!(ids.len(), 100);
+    assert!(ids.iter().all(|fresh| JobId::parse(fresh).is_ok() && fresh.len() == 26));
+    cluster.end().await;
+}

@@ -1,0 +1,120 @@
+//! A node's standing.
+
+use serde::{Deserialize, Serialize};
+
+use super::WorkStatus;
+use crate::queue::Rev;
+
+/// The answer to `GET /health`: the process answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// This node.
+    pub node_id: String,
+    /// Of the binary.
+    pub version: String,
+    /// Whether it listens to more than this machine without any protection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
+}
+
+/// The answer to `GET /ready`: 200 when every check holds, else the error `not_ready`, whose
+/// `details` has the same checks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// `ready`.
+    pub status: String,
+    /// Each of them.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that must hold before a node is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// What is the case, for people.
+    pub detail: String,
+}
+
+/// The answer to `GET /status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// This node.
+    pub node_id: String,
+    /// `fresh`, `learner`, `follower`, `candidate` or `leader`.
+    pub role: String,
+    /// Who leads; `null` while nobody does.
+    pub leader_id: Option<String>,
+    /// The Raft term.
+    pub term: u64,
+    /// How many members of the cluster are alive, as far as this node can tell, itself included.
+    pub alive_peers: usize,
+    /// The labels of the voters.
+    pub voters: Vec<String>,
+    /// The labels of the learners.
+    pub learners: Vec<String>,
+    /// The last log index that this node knows committed.
+    pub commit_index: u64,
+    /// The last log index that it has applied.
+    pub applied_index: u64,
+    /// The queue's revision here.
+    pub rev: Rev,
+    /// The hash chain at `applied_index`, 32 hexadecimal digits.
+    pub state_hash: String,
+    /// Since the node started, ms.
+    pub uptime_ms: u64,
+    /// Of the binary.
+    pub version: String,
+    /// The gossip layer; absent while it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swim: Option<Swim>,
+    /// The totals of the queue, as this node has applied it.
+    pub work: WorkStatus,
+}
+
+/// The gossip layer in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swim {
+    /// All members known.
+    pub members: usize,
+    /// Of those, suspected.
+    pub suspect: usize,
+    /// Of those, down.
+    pub down: usize,
+}
+
+/// The answer to `GET /election/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElectionStatus {
+    /// This node.
+    pub node_id: String,
+    /// Its role.
+    pub role: String,
+    /// Who leads; `null` while nobody does.
+    pub leader_id: Option<String>,
+    /// Whether this node leads.
+    pub is_leader: bool,
+    /// The Raft term.
+    pub term: u64,
+    /// The last change of leader that this node saw; `null` before the first.
+    pub last_change: Option<LeaderChange>,
+}
+
+/// A change of leader as a node saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderChange {
+    /// The new term.
+    pub term: u64,
+    /// The new leader.
+    pub leader_id: String,
+    /// When it was seen, ms since the Unix epoch.
+    pub at_ms: u64,
+    /// How long this node knew of no leader, ms.
+    pub gap_ms: u64,
+    /// `start`, `crash`, `hang`, `partition` or `transfer`.
+    pub cause: String,
+}

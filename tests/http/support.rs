@@ -1,0 +1,192 @@
+//! One node, its server, and a client that says exactly what it is told to say.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use quorate::{
+    http::{HttpOptions, Limits, Server, serve},
+    node::{self, Handle, MachineClock, Node, NodeOptions, RaftRuntime},
+};
+use raft::{Bootstrap, OsNet, Timing, disk::OsDisk};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    time::timeout,
+};
+
+/// Nothing here takes as long on a machine that is not stuck.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node of one voter, served on a free port.
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<Server>,
+    _directory: TempDir,
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub(crate) async fn with(limits: Limits) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let handle = open(&directory).await;
+        let (stop, stopped) = oneshot::channel();
+        let mut options = HttpOptions::new(([127, 0, 0, 1], 0).into());
+        options.limits = limits;
+        let server = serve(options, handle.clone(), async { _ = stopped.await }).await.unwrap();
+        let address = server.local_addr();
+        let site =
+            Self { address, handle, stop: Some(stop), server: Some(server), _directory: directory };
+        site.until_ready().await;
+        site
+    }
+
+    async fn until_ready(&self) {
+        let ready = async {
+            while self.get("/ready").await.status != 200 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, ready).await.expect("a node of one voter gets ready");
+    }
+
+    /// Sends a POST and reads its answer.
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Reply {
+        self.send("POST", path, &[], body.as_bytes()).await
+    }
+
+    /// Sends a POST that must succeed, and returns its JSON.
+    pub(crate) async fn done(&self, path: &str, body: &str) -> Value {
+        let reply = self.post(path, body).await;
+        assert!(reply.status < 300, "{path} {body}: {reply:?}");
+        reply.json()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], b"").await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
+        let mut lines = vec![format!("{method} {path} HTTP/1.1"), "Connection: close".to_owned()];
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            lines.push("Host: localhost".to_owned());
+        }
+        lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        if method != "GET" {
+            lines.push(format!("Content-Length: {}", body.len()));
+        }
+        let request = [lines.join("\r\n").as_bytes(), b"\r\n\r\n", body].concat();
+        self.raw(&request).await.expect("an answer")
+    }
+
+    /// Sends these bytes and reads one answer; `None` when the server closes without one.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> Option<Reply> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        // The server may refuse and close before everything is written.
+        _ = stream.write_all(bytes).await;
+        read_reply(&mut stream).await
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Ends the server's `shutdown` and waits until it has stopped.
+    pub(crate) async fn stop_serving(&mut self) {
+        drop(self.stop.take());
+        let server = self.server.take().unwrap();
+        timeout(PATIENCE, server.stopped()).await.expect("it stops");
+    }
+
+    /// The state of a job, now.
+    pub(crate) async fn state_of(&self, work_id: &str) -> Value {
+        self.get(&format!("/work/get/{work_id}")).await.json()["state"].clone()
+    }
+}
+
+async fn open(directory: &TempDir) -> Handle {
+    let raft = raft::Options {
+        cluster: "test".to_owned(),
+        label: "n1".to_owned(),
+        data_dir: directory.path().join("n1"),
+        listen: ([127, 0, 0, 1], 0).into(),
+        advertise: "127.0.0.1:0".to_owned(),
+        bootstrap: Bootstrap::Alone,
+        timing: Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 },
+        segment_bytes: 1 << 20,
+        snapshot_log_bytes: 64 << 20,
+        kept_entries: 1000,
+    };
+    let environment = node::Environment {
+        raft: raft::Environment { disk: Arc::new(OsDisk), net: Arc::new(OsNet), seed: 1 },
+        clock: Arc::new(MachineClock::start()),
+    };
+    let options = NodeOptions { raft, limits: node::Limits::default() };
+    Node::open(options, environment, RaftRuntime::Current).await.unwrap()
+}
+
+/// An answer, as it came.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|fault| panic!("{fault}: {self:?}"))
+    }
+
+    /// Checks that this is the contract's error of that row, and returns its details.
+    pub(crate) fn failed(&self, status: u16, code: &str) -> Value {
+        let json = self.json();
+        assert_eq!((self.status, json["code"].as_str()), (status, Some(code)), "{json}");
+        assert!(json["error"].as_str().is_some_and(|error| error.len() > 10), "{json}");
+        assert!(json["retryable"].is_boolean() && json["applied"].is_string(), "{json}");
+        assert_eq!(self.headers["content-type"], "application/json");
+        json["details"].clone()
+    }
+}
+
+/// Reads one answer; `None` when the connection ends before its head is whole.
+pub(crate) async fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
+    let read = async {
+        let mut bytes = Vec::new();
+        let head_length = loop {
+            if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if stream.read_buf(&mut bytes).await.ok()? == 0 {
+                return None;
+            }
+        };
+        let head = String::from_utf8(bytes[..head_length].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next()?.split(' ').nth(1)?.parse().unwrap();
+        let headers: BTreeMap<_, _> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .collect();
+        let length: usize = headers["content-length"].parse().unwrap();
+        let mut body = bytes[head_length..].to_vec();
+        while body.len() < length {
+            assert_ne!(stream.read_buf(&mut body).await.unwrap(), 0, "a whole body");
+        }
+        Some(Reply { status, headers, body })
+    };
+    timeout(PATIENCE, read).await.expect("an answer or an end in time")
+}

@@ -1,0 +1,107 @@
+//! The bytes of a snapshot, held against those that released versions wrote.
+
+use bincode::Options;
+use bytes::Bytes;
+use quorate::queue::{
+    Add, Backoff, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail, GroupName,
+    Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure, Payload, QueueName, Record,
+    RequestId, Retry, Stamp, State, Token, WallMs, WorkType, WorkerId,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+fn id(text: &str) -> JobId {
+    JobId::parse(text).unwrap()
+}
+
+fn job(name: &str) -> NewJob {
+    NewJob {
+        id: id(name),
+        queue: QueueName::parse("queue").unwrap(),
+        work_type: WorkType::parse("type").unwrap(),
+        payload: Payload {
+            bytes: Bytes::from_static(b"{}"),
+            content_type: "application/json".into(),
+        },
+        priority: 50,
+        delay: Delay::None,
+        lease_ms: None,
+        max_attempts: None,
+        backoff: Backoff::default(),
+        expires_in_ms: None,
+        depends_on: Vec::new(),
+        on_dependency_failure: OnDependencyFailure::Fail,
+        group: None,
+        tags: [("tag".to_owned(), "value".to_owned())].into(),
+    }
+}
+
+fn claim(number: u32) -> Command {
+    Command::Claim(Claim {
+        worker: WorkerId::parse("worker").unwrap(),
+        session: Some(7),
+        queues: Vec::new(),
+        work_types: Vec::new(),
+        max: 1,
+        lease_ms: None,
+        request_id: RequestId::parse(&format!("request-{number}")).unwrap(),
+        labels: std::collections::BTreeMap::default(),
+    })
+}
+
+/// A state with a job in every phase, one behind every optional field, and a tombstone.
+fn full_state() -> State {
+    let mut state = State::with_limits(Limits { retention_ms: 100, ..Limits::default() });
+    let mut apply = |clock: u64, commands: Vec<Command>| {
+        let stamp = Stamp { clock: ClockMs(clock), wall: WallMs(1_000_000 + clock) };
+        let applied = state.apply(&Entry { stamp, commands });
+        for outcome in applied.outcomes {
+            outcome.result.expect("every command of the history is in order");
+        }
+    };
+    let add = |jobs| Command::Add(Add { jobs });
+    let holding = |name: &str, token| Holding { job: id(name), token: Token(token) };
+    apply(1, vec![add(vec![job("buried")]), Command::Cancel(Cancel { job: id("buried") })]);
+    apply(200, vec![add(vec![job("failed")]), claim(1)]); // revisions 3 and 4
+    let failed = holding("failed", 4);
+    apply(
+        201,
+        vec![Command::Fail(Fail {
+            holding: failed,
+            error: Some("no".into()),
+            retry: Retry::Never,
+        })],
+    );
+    apply(202, vec![add(vec![job("completed")]), claim(2)]); // 6 and 7
+    let then = vec![NewJob { group: Some(GroupName::parse("group").unwrap()), ..job("running") }];
+    let (completed, result) = (holding("completed", 7), Some(Bytes::from_static(b"[1]")));
+    apply(203, vec![Command::Complete(Complete { holding: completed, result, then }), claim(3)]); // 10
+    let progress = Some(Bytes::from_static(b"0.5"));
+    let items = vec![Beat { holding: holding("running", 10), lease_ms: None, progress }];
+    apply(204, vec![Command::Heartbeat(Heartbeat { worker: None, items })]);
+    let more = vec![
+        NewJob { delay: Delay::For(1_000), ..job("delayed") },
+        NewJob { delay: Delay::Until(WallMs(2_000_000)), ..job("timed") },
+        NewJob { depends_on: vec![id("delayed")], ..job("blocked") },
+        NewJob { expires_in_ms: Some(5_000), ..job("pending") },
+    ];
+    apply(205, vec![add(more)]);
+    state
+}
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new().with_fixint_encoding()
+}
+
+#[test]
+fn bytes_of_a_snapshot_are_those_of_its_version() {
+    let state = full_state();
+    let records: Vec<Record> = state.freeze().records().collect();
+    let encoded: Vec<Vec<u8>> =
+        records.iter().map(|record| options().serialize(record).unwrap()).collect();
+    let all = encoded.concat();
+    // A change of either number is a change of the format: it needs a new SNAPSHOT_VERSION.
+    assert_eq!((all.len(), xxh3_64(&all)), (2050, 15_385_331_313_001_257_224));
+
+    let decoded = encoded.iter().map(|bytes| options().deserialize::<Record>(bytes));
+    assert_eq!(State::restore(decoded).unwrap(), state);
+}
