@@ -105,7 +105,7 @@ impl Body {
         let view = handle.read(Consistency::Linearizable, READ_HOLD, all_jobs).await?;
         let jobs = view.value.len() as u64;
         for job in view.value {
-            self.recorder.final_job(JobLine { node: self.name.to_owned(), job: job_view(job) });
+            self.recorder.final_job(JobLine { node: self.name.to_owned(), job: job_view(&job) });
         }
         self.recorder.final_end(ReadEnd { node: self.name.to_owned(), rev: view.rev.0, jobs });
         Ok(())
@@ -126,7 +126,7 @@ fn all_jobs(state: &State) -> Vec<queue::JobView> {
 }
 
 /// As `GET /work/get` prints it.
-fn job_view(job: queue::JobView) -> JobView {
+fn job_view(job: &queue::JobView) -> JobView {
     let json = |bytes: &[u8]| {
         serde_json::from_slice(bytes)
             .unwrap_or_else(|_| Value::from("not the JSON that was put in"))

@@ -37,7 +37,9 @@ impl Checker for IdempotentAdd {
 
     fn on_completion(&mut self, operation: &Operation) {
         // What each job of `then` in a `complete` was answered is not recorded.
-        let (Function::Add, Some(job)) = (operation.invoke.f, &operation.invoke.job) else { return };
+        let (Function::Add, Some(job)) = (operation.invoke.f, &operation.invoke.job) else {
+            return;
+        };
         match operation.kind() {
             Kind::Ok => {
                 let key = self.keys.entry(job.clone()).or_default();
