@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Judges one promise.
-pub trait Checker {
+pub trait Checker: Send {
     /// An operation begins.
     fn on_invoke(&mut self, invoke: &Arc<Event>);
     /// An operation ends. An operation that never does is not heard of again.
