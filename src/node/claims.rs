@@ -33,8 +33,19 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long telling the leader to forget a claim may take.
 const FORGET_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Who waits for a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A client of this node: it is sent away when this node stops.
+    Client,
+    /// Another node: it finds the next leader by itself when this one has handed over.
+    Peer,
+}
+
 /// One claim on its way; `E` is how its caller hears that it came to nothing.
 pub(super) struct Claimant<E> {
+    /// Who waits for it.
+    pub(super) origin: Origin,
     /// The claim.
     pub(super) claim: Arc<Claim>,
     /// The claim as it stands in an entry.
@@ -240,10 +251,11 @@ impl Node {
         route: &Route,
         claimant: &mut Claimant<E>,
     ) -> Result<(), Setback> {
+        let is_clients = claimant.origin == Origin::Client;
         tokio::select! {
             biased;
             () = self.rerouted(route) => Err(Setback::NotProposed),
-            () = self.stopping() => Err(Setback::NotProposed),
+            () = self.stopping(), if is_clients => Err(Setback::NotProposed),
             () = claimant.reply.closed() => Ok(()),
             () = place.rung() => Ok(()),
             () = sleep_until(claimant.wait_until) => Ok(()),

@@ -4,12 +4,12 @@ use std::{future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use ulid::Ulid;
 
 use super::{
-    claims::{self, Claimant},
+    claims::{self, Claimant, Origin},
     gather::Work,
     open::{Node, Phase},
     routing::Route,
@@ -17,8 +17,10 @@ use super::{
 };
 use crate::queue::{Claim, Command, JobId, Outcome, Rev, State};
 
-/// How long a stopping node tries to find a successor.
-const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a stopping leader tries to find a successor, and for how long each time: nothing is
+/// written meanwhile, so a try that fails should fail soon.
+const HAND_OVER_TRIES: usize = 3;
+const HAND_OVER_PATIENCE: Duration = Duration::from_millis(700);
 /// How long a stopping node finishes what is under way.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -155,6 +157,7 @@ impl Handle {
         let wait_until = Instant::now() + wait;
         let (reply, answer) = oneshot::channel();
         let claimant = Claimant {
+            origin: Origin::Client,
             work: Work::one(&Command::Claim(claim.clone())),
             claim: Arc::new(claim),
             wait_until,
@@ -278,8 +281,12 @@ impl Handle {
             return;
         }
         let drained_by = Instant::now() + DRAIN_PATIENCE;
-        if node.replica.status().borrow().voters.len() > 1 {
-            let _ = timeout(HAND_OVER_PATIENCE * 2, node.resign(HAND_OVER_PATIENCE)).await;
+        for _ in 0..HAND_OVER_TRIES {
+            let is_alone = node.replica.status().borrow().voters.len() < 2;
+            let leads = matches!(node.standing.borrow().route(), Route::Here { .. });
+            if is_alone || !leads || node.resign(HAND_OVER_PATIENCE).await {
+                break;
+            }
         }
         if timeout_at(drained_by, node.admission.drained()).await.is_err() {
             tracing::warn!("stopping with requests unanswered");

@@ -246,3 +246,20 @@ async fn a_request_that_must_not_be_held_is_still_carried_out_by_a_leader_that_i
     assert_eq!(refused, Err(Unavailable::NotApplied(Reason::NoLeader)));
     cluster.end().await;
 }
+
+/// As in simulation: no part may block the one thread that all of them share.
+#[tokio::test]
+async fn three_nodes_share_one_thread() {
+    let mut cluster = Cluster::of(3).await;
+    for number in 0..3 {
+        submit(cluster.node(number), add(&format!("j{number}"))).await;
+    }
+    let leader = cluster.leader().await;
+    cluster.crash(leader).await;
+    let survivor = cluster.node(cluster.leader().await);
+    for number in 0..3 {
+        let grant = claim_one(survivor, claim("w", &format!("r{number}")), NO_WAIT).await;
+        assert_eq!(grant.job, id(&format!("j{number}")), "first in, first out");
+    }
+    cluster.end().await;
+}
