@@ -1,5 +1,5 @@
-//! What this node answers to its peers. It answers for itself: a node that does not lead says so, and
-//! the asker looks for the leader again.
+//! What this node answers to its peers. It answers for itself: a node that does not lead says so,
+//! and the asker looks for the leader again.
 
 use std::{
     sync::{Arc, OnceLock, Weak},
@@ -138,7 +138,8 @@ impl Node {
         index.ok().and_then(Result::ok).ok_or(Refusal::NotProposed)
     }
 
-    /// Whether this node leads. One that is about to stop serves its peers until it has handed over.
+    /// Whether this node leads. One that is about to stop serves its peers until it has handed
+    /// over.
     fn leads(&self) -> bool {
         matches!(self.standing.borrow().route(), Route::Here { .. })
     }

@@ -119,8 +119,8 @@ impl Handle {
         is_running.then_some(()).ok_or(Unavailable::NotApplied(Reason::ShuttingDown))
     }
 
-    /// Carries out commands, each on its own but in one entry where they fit; outcomes in their order.
-    /// Safe to repeat inside: each command has its identity.
+    /// Carries out commands, each on its own but in one entry where they fit; outcomes in their
+    /// order. Safe to repeat inside: each command has its identity.
     pub async fn submit(
         &self,
         commands: Vec<Command>,
@@ -144,8 +144,8 @@ impl Handle {
         Ok(outcomes)
     }
 
-    /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Dropping the future gives the
-    /// place up; a grant that comes too late for it is released, its attempt not counted.
+    /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Dropping the future gives
+    /// the place up; a grant that comes too late for it is released, its attempt not counted.
     pub async fn claim(
         &self,
         claim: Claim,
@@ -197,8 +197,8 @@ impl Handle {
         Ok(node.look(|machine| View { value: view(machine.state()), rev: machine.state().rev() }))
     }
 
-    /// Waits until a job is in a terminal state or gone, or `wait` has passed, whichever is first; then
-    /// the caller reads. Costs one place among the waiters.
+    /// Waits until a job is in a terminal state or gone, or `wait` has passed, whichever is first;
+    /// then the caller reads. Costs one place among the waiters.
     pub async fn ended(&self, job: &JobId, wait: Duration) -> Result<(), Unavailable> {
         self.must_run()?;
         let node = self.node();
@@ -236,8 +236,9 @@ impl Handle {
         self.node().status()
     }
 
-    /// Waits until this node cannot go on (its disk failed, or it met an entry that it does not know) and
-    /// says why. Never returns while it runs, nor after [`Handle::stop`]. The process must exit then.
+    /// Waits until this node cannot go on (its disk failed, or it met an entry that it does not
+    /// know) and says why. Never returns while it runs, nor after [`Handle::stop`]. The process
+    /// must exit then.
     pub async fn failed(&self) -> String {
         let mut status = self.node().replica.status();
         let failure = match status.wait_for(|status| status.failure.is_some()).await {
@@ -334,9 +335,9 @@ pub struct LeaderChange {
     pub at_ms: u64,
     /// How long this node knew of no leader, ms.
     pub gap_ms: u64,
-    /// Why, as far as this node can tell: `start` (the first leader it knew), `transfer` (the leader
-    /// before said that it would go), `crash` (nothing listens any more where it was), or `unknown`
-    /// (it fell silent: hung or cut off, which look alike from one node).
+    /// Why, as far as this node can tell: `start` (the first leader it knew), `transfer` (the
+    /// leader before said that it would go), `crash` (nothing listens any more where it was), or
+    /// `unknown` (it fell silent: hung or cut off, which look alike from one node).
     pub cause: &'static str,
 }
 
