@@ -7,10 +7,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::VecDeque,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -595,6 +596,7 @@ fn a_closed_log_takes_nothing_and_loses_nothing() {
     assert_eq!(Log::open(disk, temp.path(), OPTIONS).unwrap().1.last.unwrap().index, 99);
 }
 
+/// Entries of 200 bytes a write, times writes in flight.
 /// Run with `cargo test -p raft --test log -- --ignored --nocapture`.
 #[test]
 #[ignore = "benchmark"]
@@ -602,27 +604,30 @@ fn batches_a_second() {
     use std::io::Write as _;
 
     let options = LogOptions { segment_bytes: 64 << 20, cache_bytes: 16 << 20 };
-    for entries in [1_u64, 16, 128] {
+    for (entries, in_flight) in [(1, 1), (16, 1), (128, 1), (1, 64), (16, 64)] {
         let temp = tempfile::tempdir().unwrap();
         let (log, _) = Log::open(Arc::new(OsDisk), temp.path(), options).unwrap();
         let (done, waiting) = mpsc::channel();
+        let mut asked = VecDeque::new();
         let mut waits = Vec::new();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while start.elapsed() < Duration::from_secs(3) {
-            let next = log.last_index().map_or(0, |last| last + 1);
-            let bytes = Bytes::from(vec![7; 200]);
-            let entry = |index| Record::Append(StoredEntry { index, bytes: bytes.clone() });
-            let records = (next..next + entries).map(entry).collect();
-            let done = done.clone();
-            let asked = std::time::Instant::now();
-            log.write(records, move |result| done.send(result).unwrap());
+            while asked.len() < in_flight {
+                let next = log.last_index().map_or(0, |last| last + 1);
+                let bytes = Bytes::from(vec![7; 200]);
+                let entry = |index| Record::Append(StoredEntry { index, bytes: bytes.clone() });
+                let records = (next..next + entries).map(entry).collect();
+                let done = done.clone();
+                asked.push_back(Instant::now());
+                log.write(records, move |result| done.send(result).unwrap());
+            }
             waiting.recv().unwrap().unwrap();
-            waits.push(asked.elapsed());
+            waits.push(asked.pop_front().unwrap().elapsed());
         }
         waits.sort_unstable();
         let rate = waits.len() as u128 * 1000 / start.elapsed().as_millis();
         let [p50, p99] = [50, 99].map(|percent| waits[waits.len() * percent / 100]);
-        let line = format!("{entries} entries: {rate} batches/s, p50 {p50:?}, p99 {p99:?}\n");
+        let line = format!("{entries} x {in_flight}: {rate} writes/s, p50 {p50:?}, p99 {p99:?}\n");
         io::stderr().write_all(line.as_bytes()).unwrap();
         log.close().unwrap();
     }
