@@ -19,10 +19,12 @@ use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{ClientError, Options};
-use crate::wire::{ApiError, Applied};
+use crate::wire::{ApiError, Applied, Code};
 
 /// An address that takes no connection within this is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -210,9 +212,9 @@ impl Transport {
         if head.status.is_success() {
             return Attempt::Answered(body);
         }
-        match serde_json::from_slice(&body) {
-            Ok(error) => Attempt::Refused(Box::new(error)),
-            Err(_) => Attempt::Nonsense(describe(head.status)),
+        match refusal(head.status, &body) {
+            Some(error) => Attempt::Refused(Box::new(error)),
+            None => Attempt::Nonsense(describe(head.status)),
         }
     }
 
@@ -277,6 +279,34 @@ fn retry_after(error: &ApiError) -> Duration {
 
 fn is_unknown(error: &ApiError) -> bool {
     error.applied == Applied::Unknown
+}
+
+/// The error in a body. A code that only a newer server knows is read as the plainest one of the same
+/// status; its own name stands in `details.code`.
+fn refusal(status: StatusCode, body: &[u8]) -> Option<ApiError> {
+    let mut error: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let given = error.get("code")?.clone();
+    if Code::deserialize(&given).is_ok() {
+        return serde_json::from_value(error.into()).ok();
+    }
+    error.insert("code".into(), plainest(status)?.as_str().into());
+    let error: ApiError = serde_json::from_value(error.into()).ok()?;
+    Some(error.with("code", given))
+}
+
+fn plainest(status: StatusCode) -> Option<Code> {
+    Some(match status {
+        StatusCode::BAD_REQUEST => Code::InvalidArgument,
+        StatusCode::UNAUTHORIZED => Code::Unauthorized,
+        StatusCode::FORBIDDEN => Code::Forbidden,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::CONFLICT => Code::WrongState,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::PayloadTooLarge,
+        StatusCode::TOO_MANY_REQUESTS => Code::RateLimited,
+        StatusCode::SERVICE_UNAVAILABLE => Code::NotReady,
+        StatusCode::GATEWAY_TIMEOUT => Code::OutcomeUnknown,
+        _ => return None,
+    })
 }
 
 fn describe(status: StatusCode) -> String {
