@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,7 +37,9 @@ pub enum Phase {
     Run,
     /// Invoke nothing more.
     Drain,
-    /// Read everything.
+    /// Write once more, in the new term.
+    Barrier,
+    /// Read everything, now that nobody writes any more.
     Read,
 }
 
@@ -56,13 +58,15 @@ pub struct Body {
     pub seed: u64,
     /// How often it was started.
     pub lives: Arc<AtomicU64>,
+    /// Where it says that its disk failed before the node was open.
+    pub has_exited: Arc<AtomicBool>,
     /// Where it shows its node.
     pub handle: Arc<Mutex<Option<Handle>>>,
     /// Where its clients record.
     pub recorder: Recorder,
     /// What its clients are to do.
     pub phase: watch::Receiver<Phase>,
-    /// How many hosts have been read.
+    /// How many hosts have written their barrier, and how many have been read.
     pub finished: Arc<AtomicU64>,
 }
 
@@ -71,26 +75,37 @@ impl Body {
     pub async fn live(mut self) -> turmoil::Result {
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
         let seed = self.seed.wrapping_add(life.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let handle = self.open(seed).await?;
+        let handle = match self.open(seed).await {
+            Ok(handle) => handle,
+            Err(OpenError::Raft(error @ raft::OpenError::Io { .. })) => {
+                let now = turmoil::sim_elapsed().unwrap_or_default();
+                self.recorder.note(now, &format!("{} does not start: {error}", self.name));
+                self.has_exited.store(true, Ordering::Relaxed);
+                return std::future::pending().await;
+            }
+            // A disk that only lost what was not synced must not look corrupt.
+            Err(error) => return Err(error.into()),
+        };
         *self.handle.lock().expect("nobody panics with a handle") = Some(handle.clone());
         let (recorder, phase) = (self.recorder.clone(), self.phase.clone());
         workload::run(self.name, life, handle.clone(), recorder, seed, phase).await;
+        self.phase.wait_for(|phase| *phase == Phase::Barrier).await?;
+        workload::barrier(self.name, life, &handle, &self.recorder).await;
+        self.finished.fetch_add(1, Ordering::Relaxed);
         self.phase.wait_for(|phase| *phase == Phase::Read).await?;
-        self.read(&handle, life).await?;
+        self.read(&handle).await?;
         self.finished.fetch_add(1, Ordering::Relaxed);
         std::future::pending().await
     }
 }
 
-/// Reads every job of the state, page by page, and puts them into the history.
 impl Body {
-    /// A write acknowledged in the new term, then a linearizable read of everything.
-    async fn read(&self, handle: &Handle, life: u64) -> turmoil::Result {
-        workload::barrier(self.name, life, handle, &self.recorder).await;
+    /// Reads every job of the state, page by page, and puts them into the history.
+    async fn read(&self, handle: &Handle) -> turmoil::Result {
         let view = handle.read(Consistency::Linearizable, READ_HOLD, all_jobs).await?;
         let jobs = view.value.len() as u64;
         for job in view.value {
-            self.recorder.final_job(JobLine { node: self.name.to_owned(), job: job_view(job) });
+            self.recorder.final_job(JobLine { node: self.name.to_owned(), job: job_view(&job) });
         }
         self.recorder.final_end(ReadEnd { node: self.name.to_owned(), rev: view.rev.0, jobs });
         Ok(())
@@ -111,7 +126,7 @@ fn all_jobs(state: &State) -> Vec<queue::JobView> {
 }
 
 /// As `GET /work/get` prints it.
-fn job_view(job: queue::JobView) -> JobView {
+fn job_view(job: &queue::JobView) -> JobView {
     let json = |bytes: &[u8]| {
         serde_json::from_slice(bytes)
             .unwrap_or_else(|_| Value::from("not the JSON that was put in"))

@@ -17,6 +17,7 @@ mod host;
 mod net;
 mod oracle;
 mod recorder;
+mod run;
 mod schedule;
 mod workload;
 
@@ -24,7 +25,7 @@ use std::{
     fmt::Write as _,
     fs::File,
     io::{self, BufWriter},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
             say(&mut io::stderr(), USAGE);
             BAD_ARGUMENTS
         }
-        Some(Arguments::One { seed, trace }) => one(seed, trace),
+        Some(Arguments::One { seed, trace }) => one(seed, trace.as_deref()),
         Some(Arguments::Many { seeds }) => many(seeds),
     };
     ExitCode::from(code)
@@ -75,8 +76,8 @@ fn parse(arguments: &[String]) -> Option<Arguments> {
 }
 
 /// Runs one seed in this process.
-fn one(seed: u64, trace: Option<PathBuf>) -> u8 {
-    let sink: io::Result<Box<dyn io::Write>> = match &trace {
+fn one(seed: u64, trace: Option<&Path>) -> u8 {
+    let sink: io::Result<Box<dyn io::Write + Send>> = match trace {
         Some(file) => File::create(file).map(|file| Box::new(BufWriter::new(file)) as _),
         None => Ok(Box::new(io::sink())),
     };
@@ -87,7 +88,7 @@ fn one(seed: u64, trace: Option<PathBuf>) -> u8 {
             return HARNESS_ERROR;
         }
     };
-    let outcome = cluster::run(seed, &recorder);
+    let outcome = run::run(seed, &recorder);
     let findings = match recorder.finish() {
         Ok(findings) => findings,
         Err(error) => {

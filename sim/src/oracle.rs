@@ -19,36 +19,56 @@ pub struct Oracle {
     pub agreed: u64,
     /// The newest snapshot of any replica.
     pub snapshot_index: u64,
+    /// How often a replica's state was replaced by a leader's snapshot.
+    pub snapshots_installed: u64,
+}
+
+/// Whether what a host writes is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// It is, once synced.
+    Works,
+    /// The power is off, and the host does not know it yet.
+    Dead,
 }
 
 /// The standing of one replica as it was last seen.
 #[derive(Debug, Clone, Copy, Default)]
 struct Last {
-    /// Survives a crash.
+    life: u64,
+    /// Whatever the replica showed.
     term: u64,
-    /// Starts again after a crash.
     commit: u64,
     applied: u64,
+    snapshot: u64,
+    /// The term it showed while its disk worked: it survives a crash. A term beyond it was never on the
+    /// disk, and so was never told to anyone.
+    stored_term: u64,
 }
 
 impl Oracle {
-    /// A host has lost its memory; its term and vote are on its disk.
-    pub fn on_crash(&mut self, place: Place) {
-        let last = &mut self.last[place];
-        *last = Last { term: last.term, ..Last::default() };
-    }
-
-    /// Takes a replica's standing.
+    /// Takes a replica's standing. `life` counts the starts of its host, which loses its memory in
+    /// between; `disk` says whether its disk works as far as is known.
     ///
     /// # Errors
     /// What is wrong, for people.
-    pub fn on_status(&mut self, place: Place, status: &Status) -> Result<(), String> {
+    pub fn on_status(
+        &mut self,
+        place: Place,
+        life: u64,
+        status: &Status,
+        disk: Disk,
+    ) -> Result<(), String> {
         let raft = &status.raft;
         let host = HOSTS[place];
         if raft.me.id == 0 {
             return Ok(());
         }
         let last = &mut self.last[place];
+        if last.life != life {
+            let stored_term = last.stored_term;
+            *last = Last { life, term: stored_term, stored_term, ..Last::default() };
+        }
         for (name, before, after) in [
             ("term", last.term, raft.term),
             ("commit index", last.commit, raft.commit_index),
@@ -58,7 +78,14 @@ impl Oracle {
                 return Err(format!("the {name} of {host} went back from {before} to {after}"));
             }
         }
-        *last = Last { term: raft.term, commit: raft.commit_index, applied: raft.applied_index };
+        // Its own snapshot never goes beyond what it had applied.
+        let is_installed = last.applied > 0 && raft.snapshot_index > last.applied;
+        self.snapshots_installed += u64::from(is_installed && raft.snapshot_index > last.snapshot);
+        last.snapshot = raft.snapshot_index;
+        (last.term, last.commit, last.applied) = (raft.term, raft.commit_index, raft.applied_index);
+        if disk == Disk::Works && raft.failure.is_none() {
+            last.stored_term = raft.term;
+        }
         self.snapshot_index = self.snapshot_index.max(raft.snapshot_index);
         self.check_leader(raft)
     }

@@ -24,7 +24,7 @@ struct Inner {
     next_event: u64,
     next_process: u64,
     last_t: u64,
-    trace: Box<dyn Write>,
+    trace: Box<dyn Write + Send>,
     untraced: Option<io::Error>,
     completed: [u64; 3],
 }
@@ -88,7 +88,7 @@ pub struct Process {
 
 impl Recorder {
     /// Writes the trace as it goes: a history in the format of `jepsen-like`, with notes.
-    pub fn new(trace: Box<dyn Write>) -> Self {
+    pub fn new(trace: Box<dyn Write + Send>) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             judge: Judge::default(),
             broken: None,

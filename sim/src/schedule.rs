@@ -61,7 +61,7 @@ pub fn plan(rng: &mut StdRng, from: Duration, until: Duration) -> Vec<Planned> {
     while at < until {
         let fault = certain.pop().unwrap_or_else(|| draw(rng));
         let lasts = Duration::from_millis(rng.random_range(300..4_000));
-        story.push(Planned { at, lasts: lasts.min(until - at), fault });
+        story.push(Planned { at, lasts: lasts.min(until.saturating_sub(at)), fault });
         // Sooner than the last one ends, now and then.
         at += Duration::from_millis(rng.random_range(500..6_000));
     }

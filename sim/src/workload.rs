@@ -188,13 +188,19 @@ impl Client {
 
     async fn complete(&mut self, holding: &Holding) {
         let result = json!({"by": self.name, "draw": self.rng.random::<u32>()});
-        let bytes = Bytes::from(result.to_string());
-        let call = Call { args: json!({"result": result}), ..held(holding) };
-        let command = Command::Complete(Complete {
-            holding: holding.clone(),
-            result: Some(bytes),
-            then: Vec::new(),
-        });
+        let mut then = Vec::new();
+        if self.rng.random_range(0..10) == 0 {
+            self.made += 1;
+            let job = name(&format!("{}.then.{}", self.name, self.made), JobId::parse);
+            then.push(new_job(job, self.made));
+        }
+        let added: Vec<Value> = then
+            .iter()
+            .map(|job| json!({"work_id": job.id.as_str(), "payload": {"n": self.made}}))
+            .collect();
+        let call = Call { args: json!({"result": result, "then": added}), ..held(holding) };
+        let result = Some(Bytes::from(result.to_string()));
+        let command = Command::Complete(Complete { holding: holding.clone(), result, then });
         self.ask(Function::Complete, call, command).await;
     }
 

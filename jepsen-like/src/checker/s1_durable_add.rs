@@ -5,6 +5,8 @@
 //! neither a slow start nor a cut tail explains it (`jepsen.nats`). The run must end within the
 //! server's retention, or finished jobs leave of their own accord.
 //!
+//! A `complete` acknowledges the jobs of its `then`, unless it is a duplicate: then those of the first.
+//!
 //! Indeterminate adds: one that appears is `recovered`, one that does not is fine.
 
 use std::{
@@ -15,7 +17,7 @@ use std::{
 use super::{Checker, Finding, Promise, verdict::Ledger};
 use crate::{
     final_read::FinalRead,
-    history::{Event, Kind, Operation},
+    history::{Event, Function, Kind, Operation},
 };
 
 /// See the module.
@@ -37,8 +39,11 @@ impl Checker for DurableAdd {
     }
 
     fn on_completion(&mut self, operation: &Operation) {
+        let is_repeat =
+            operation.invoke.f == Function::Complete && operation.completion.is_duplicate();
         for (job, _) in operation.invoke.added_jobs() {
             match operation.kind() {
+                Kind::Ok if is_repeat => {}
                 Kind::Ok => self
                     .acknowledged
                     .entry(operation.invoke.process)
