@@ -1,5 +1,5 @@
-//! Claims and long polls. They wait at the leader; a follower sends a claim there with what is left of
-//! its wait, and again to the next leader.
+//! Claims and long polls. They wait at the leader; a follower sends a claim there with what is left
+//! of its wait, and again to the next leader.
 //!
 //! A claim's caller may go away at any moment. The claim therefore runs as a task of its own, which
 //! notices, gives up its place, and gives back what it was granted too late.
@@ -26,15 +26,28 @@ use crate::queue::{Answer, Claim, Claimed, Command, Grant, Holding, Outcome, Rel
 
 /// How long the giving back of a grant nobody took is tried.
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(10);
-/// The payload bytes of one answer; a single job may have more. What is granted beyond them is given back.
+/// The payload bytes of one answer; a single job may have more. What is granted beyond them is
+/// given back.
 const ANSWER_BYTES: usize = 8 << 20;
-/// How much longer than its wait a claim that is parked at the leader may go without word from there.
+/// How much longer than its wait a claim that is parked at the leader may go without word from
+/// there.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long telling the leader to forget a claim may take.
 const FORGET_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Who waits for a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A client of this node: it is sent away when this node stops.
+    Client,
+    /// Another node: it finds the next leader by itself when this one has handed over.
+    Peer,
+}
+
 /// One claim on its way; `E` is how its caller hears that it came to nothing.
 pub(super) struct Claimant<E> {
+    /// Who waits for it.
+    pub(super) origin: Origin,
     /// The claim.
     pub(super) claim: Arc<Claim>,
     /// The claim as it stands in an entry.
@@ -215,8 +228,8 @@ impl Node {
         self.answer_nothing(claimant).await
     }
 
-    /// Proposes the claim if there is something for it. Meanwhile it is out of the line, so that jobs
-    /// that come now ring others.
+    /// Proposes the claim if there is something for it. Meanwhile it is out of the line, so that
+    /// jobs that come now ring others.
     async fn look_for<E>(
         self: &Arc<Self>,
         claimant: &Claimant<E>,
@@ -240,10 +253,11 @@ impl Node {
         route: &Route,
         claimant: &mut Claimant<E>,
     ) -> Result<(), Setback> {
+        let is_clients = claimant.origin == Origin::Client;
         tokio::select! {
             biased;
             () = self.rerouted(route) => Err(Setback::NotProposed),
-            () = self.stopping() => Err(Setback::NotProposed),
+            () = self.stopping(), if is_clients => Err(Setback::NotProposed),
             () = claimant.reply.closed() => Ok(()),
             () = place.rung() => Ok(()),
             () = sleep_until(claimant.wait_until) => Ok(()),
@@ -281,8 +295,8 @@ impl Node {
         Ok(outcome)
     }
 
-    /// Claims at the leader, which parks the claim while there is nothing for it, and says later what it
-    /// came to. When the caller goes away, so does its place there.
+    /// Claims at the leader, which parks the claim while there is nothing for it, and says later
+    /// what it came to. When the caller goes away, so does its place there.
     async fn claim_there(
         self: &Arc<Self>,
         route: &Route,
@@ -343,7 +357,7 @@ impl Node {
             let deadline = Instant::now() + GIVE_BACK_PATIENCE;
             for work in Work::cut(&releases) {
                 if let Err(reason) = node.carry_out(work, deadline).await {
-                    tracing::warn!(%reason, "grants that nobody took stay leased until they expire");
+                    tracing::warn!(%reason, "grants that nobody took wait for their leases to end");
                 }
             }
         });

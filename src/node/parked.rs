@@ -43,8 +43,8 @@ const REACH_PATIENCE: Duration = Duration::from_secs(2);
 const CALL_PATIENCE: Duration = Duration::from_secs(1);
 const REACH_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often a leader where claims are parked is asked whether it is there, and how long it has to say
-/// so: Raft may go on naming a leader that is gone for as long as nobody can be elected.
+/// How often a leader where claims are parked is asked whether it is there, and how long it has to
+/// say so: Raft may go on naming a leader that is gone for as long as nobody can be elected.
 const PING_EVERY: Duration = Duration::from_millis(250);
 const PING_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -162,8 +162,9 @@ impl Present {
 }
 
 impl Visitors {
-    /// Notes a claim that came from a peer. If it came before, under a ticket that the peer has given up
-    /// on, that one is called off: two in line would take two jobs' bells, and one of them for nobody.
+    /// Notes a claim that came from a peer. If it came before, under a ticket that the peer has
+    /// given up on, that one is called off: two in line would take two jobs' bells, and one of them
+    /// for nobody.
     pub(super) fn receive(self: &Arc<Self>, from: PeerId, ticket: u64, claim: &Claim) -> Visit {
         let identity = (from, claim.worker.clone(), claim.request_id.clone());
         let bell = Arc::new(Notify::new());
@@ -208,8 +209,8 @@ impl Drop for Visit {
 /// What arrives where a claim's caller waits.
 pub(super) type Answer = oneshot::Receiver<Result<Delivery, Setback>>;
 
-/// Waits for what a parked claim comes to and tells the node that it came from. `_permit` counts the
-/// claim until then.
+/// Waits for what a parked claim comes to and tells the node that it came from. `_permit` counts
+/// the claim until then.
 pub(super) async fn settle_later(
     node: Arc<Node>,
     visit: Visit,

@@ -95,8 +95,8 @@ impl Node {
         self.leaders().resigned_term = Some(term);
     }
 
-    /// Tells everyone that this node is about to hand its leadership over, so that nobody has to guess
-    /// why it changed, and hands it over.
+    /// Tells everyone that this node is about to hand its leadership over, so that nobody has to
+    /// guess why it changed, and hands it over.
     pub(super) async fn resign(self: &Arc<Self>, patience: Duration) -> bool {
         let Route::Here { term } = self.standing.borrow().route() else { return false };
         self.note_resignation(term);
@@ -149,9 +149,9 @@ impl Node {
     }
 }
 
-/// Says why the leadership changed, as far as one node can tell. A former leader that neither refuses
-/// a connection nor said that it would go was silent for a while: hung or cut off, which look alike
-/// from here.
+/// Says why the leadership changed, as far as one node can tell. A former leader that neither
+/// refuses a connection nor said that it would go was silent for a while: hung or cut off, which
+/// look alike from here.
 async fn explain(node: Arc<Node>, term: u64, before: Peer) {
     if before.id == node.replica.status().borrow().me.id {
         return;

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::queue::Outcome;
 
-/// What a single attempt is given at the least, however short the hold: a `hold` of 0 asks not to be
-/// held without a leader, not to be refused by one that is there.
+/// What a single attempt is given at the least, however short the hold: a `hold` of 0 asks not to
+/// be held without a leader, not to be refused by one that is there.
 pub(super) const ATTEMPT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is certain about a request that has no outcome yet.
@@ -46,9 +46,9 @@ impl Tries {
 }
 
 impl Node {
-    /// Has work carried out by whoever leads, again and again, until there are outcomes or the deadline
-    /// has passed; an attempt that begins before the deadline has [`ATTEMPT_PATIENCE`]. Each command has
-    /// an identity, so that repeating it is safe.
+    /// Has work carried out by whoever leads, again and again, until there are outcomes or the
+    /// deadline has passed; an attempt that begins before the deadline has [`ATTEMPT_PATIENCE`].
+    /// Each command has an identity, so that repeating it is safe.
     pub(super) async fn carry_out(
         &self,
         work: Work,

@@ -11,7 +11,8 @@ use crate::{
     queue::{Answer, JobState},
 };
 
-/// Clients that add jobs through the given nodes, one after the other each, until they are told to stop.
+/// Clients that add jobs through the given nodes, one after the other each, until they are told to
+/// stop.
 struct Load {
     goes_on: Arc<AtomicBool>,
     clients: JoinSet<Vec<String>>,
