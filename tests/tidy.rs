@@ -47,7 +47,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "client",
-        may_use: &["client", "wire"],
+        may_use: &["client", "queue", "wire"],
         never: &["openraft", "membership", "raft", "axum", "bincode", "clap"],
     },
     Room {
@@ -57,7 +57,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "cli",
-        may_use: &["cli", "client", "config", "http", "node", "wire"],
+        may_use: &["cli", "client", "config", "http", "node", "queue", "wire"],
         never: &["openraft", "axum", "bincode"],
     },
 ];

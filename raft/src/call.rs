@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{PeerId, net::BoxFuture};
 
-/// Answers what peers ask through [`Replica::call`].
+/// Answers what peers ask through [`crate::Replica::call`].
 pub trait CallHandler: Send + Sync + 'static {
     /// Answers one request of `from`. The transport drops the future when the caller's deadline
     /// (at most `remaining` from now) has passed.

@@ -24,6 +24,7 @@ mod golden;
 pub mod log;
 pub mod machine;
 pub mod net;
+mod open;
 pub mod options;
 pub mod peer;
 pub mod replica;

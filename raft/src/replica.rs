@@ -14,7 +14,6 @@ use openraft::{
     errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError},
     raft::responder::ProgressResponder,
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -22,31 +21,22 @@ use tokio::{
 };
 
 use crate::{
-    CallError, CallHandler, Disk, Environment, LogIndex, Net, OpenError, Options, Peer, PeerId,
-    ProposeError, ReadError, StateMachine, Status,
-    bootstrap::Bootstrapper,
-    codec,
+    CallError, CallHandler, Environment, LogIndex, OpenError, Options, Peer, ProposeError,
+    ReadError, StateMachine, Status, codec,
     consensus::{
         Raft,
         blocking::Blocking,
-        config,
-        log_store::{LOG_CACHE_BYTES, LogStore},
         machine_store::MachineStore,
-        network::Network,
         seeded,
         types::{Command, TypeConfig},
     },
-    directory::{self, DataDirectory},
-    log::{BACKLOG_BYTES_MAX, Log, LogOptions, Recovered},
-    snapshots::SnapshotStore,
-    tasks,
+    directory::DataDirectory,
+    log::{BACKLOG_BYTES_MAX, Log},
+    open, tasks,
     transport::{
         caller::{Callers, call_body},
         frame::Kind,
         hello::Channel,
-        link::{Dialer, Identity},
-        server::{self, Server},
-        snapshot_server::SnapshotIntake,
     },
 };
 
@@ -56,11 +46,8 @@ const _: () = assert!((ENTRY_BYTES_MAX as u64) < codec::LIMIT_BYTES - (64 << 10)
 
 /// How many KiB of entries may be on their way at a time. They wait in the log for its disk, whose
 /// backlog has a bound beyond which the disk counts as failed.
-const ROOM_KIB: usize = 64 << 10;
+pub(crate) const ROOM_KIB: usize = 64 << 10;
 const _: () = assert!((ROOM_KIB as u64) * 1024 * 2 < BACKLOG_BYTES_MAX);
-
-/// The Raft group of this replica; there is one as yet, and the formats have room for more.
-const GROUP: u64 = 0;
 
 /// A cheap handle on one running replica; clones share it. It runs until [`Replica::stop`].
 #[derive(Debug)]
@@ -68,32 +55,33 @@ pub struct Replica<S: StateMachine> {
     inner: Arc<Inner<S>>,
 }
 
-struct Inner<S: StateMachine> {
-    me: Peer,
-    raft: Raft<S>,
-    machine: MachineStore<S>,
-    callers: Arc<Callers>,
-    status: watch::Receiver<Status>,
-    applied: watch::Receiver<LogIndex>,
-    log: Log,
+/// What the handles share.
+pub(crate) struct Inner<S: StateMachine> {
+    pub(crate) me: Peer,
+    pub(crate) raft: Raft<S>,
+    pub(crate) machine: MachineStore<S>,
+    pub(crate) callers: Arc<Callers>,
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) applied: watch::Receiver<LogIndex>,
+    pub(crate) log: Log,
     /// Room for entries that are proposed and not answered, KiB. Further proposals wait.
-    room: Semaphore,
+    pub(crate) room: Semaphore,
     /// Held for its lock.
-    directory: Arc<Mutex<Option<DataDirectory>>>,
-    blocking: Blocking,
+    pub(crate) directory: Arc<Mutex<Option<DataDirectory>>>,
+    pub(crate) blocking: Blocking,
     /// The next caller's seed: a caller's task carries none of its own (simulation).
-    seeds: AtomicU64,
+    pub(crate) seeds: AtomicU64,
     /// Taken by the first [`Replica::stop`].
-    running: Mutex<Option<Running>>,
+    pub(crate) running: Mutex<Option<Running>>,
 }
 
 /// What runs besides openraft.
-struct Running {
-    server: JoinHandle<()>,
+pub(crate) struct Running {
+    pub(crate) server: JoinHandle<()>,
     /// Dropped, it ends the server.
-    stop: watch::Sender<()>,
+    pub(crate) stop: watch::Sender<()>,
     /// Aborted.
-    tasks: Vec<JoinHandle<()>>,
+    pub(crate) tasks: Vec<JoinHandle<()>>,
 }
 
 impl<S: StateMachine> std::fmt::Debug for Inner<S> {
@@ -123,7 +111,8 @@ impl<S: StateMachine> Replica<S> {
         calls: Arc<dyn CallHandler>,
     ) -> Result<Self, OpenError> {
         let seed = environment.seed;
-        seeded(seed, Self::open_here(options, environment, machine, calls)).await
+        let inner = seeded(seed, open::open(options, environment, machine, calls)).await?;
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Proposes one entry and waits until it is durable on a majority and applied here. Sets no
@@ -216,8 +205,7 @@ impl<S: StateMachine> Replica<S> {
         }
         let body = call_body(request, timeout);
         let deadline = Instant::now() + timeout;
-        let asking = self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline);
-        self.in_scope(asking).await
+        self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline).await
     }
 
     /// The standing, and every change of it.
@@ -267,149 +255,11 @@ impl<S: StateMachine> Replica<S> {
         // Last, so that whoever gets the lock finds all in its place.
         *self.inner.directory.lock().expect("held for moments only") = None;
     }
-}
 
-impl<S: StateMachine> Replica<S> {
-    /// Runs a call of openraft, or one that starts a task of ours, in a caller's task.
+    /// Runs a call of openraft in a caller's task.
     async fn in_scope<F: Future>(&self, call: F) -> F::Output {
         seeded(self.inner.seeds.fetch_add(1, Ordering::Relaxed), call).await
     }
-
-    async fn open_here(
-        options: Options,
-        environment: Environment,
-        machine: S,
-        calls: Arc<dyn CallHandler>,
-    ) -> Result<Self, OpenError> {
-        options.validate()?;
-        let config = config(&options)?;
-        let address = options.listen;
-        let listener = environment.net.listen(address).await;
-        let listener = listener.map_err(|source| OpenError::Listen { address, source })?;
-        let mut rng = StdRng::seed_from_u64(environment.seed);
-        let blocking = Blocking::on(&*environment.disk);
-        let fresh_id = rng.random_range(1..=PeerId::MAX);
-        let stored = Stored::open(&options, environment.disk, blocking, fresh_id).await?;
-        let Stored { directory, log, recovered, snapshots } = stored;
-
-        let me = Peer {
-            id: directory.identity().peer_id,
-            label: options.label.clone(),
-            address: options.advertise.clone(),
-        };
-        let identity = Arc::new(Identity {
-            cluster: options.cluster.clone(),
-            group: GROUP,
-            me: me.clone(),
-            cluster_id: watch::Sender::new(0),
-        });
-        let network = network(&options, environment.net, identity.clone(), blocking);
-        let callers = network.callers.clone();
-        let how = options.bootstrap.clone();
-        let bootstrapper = Bootstrapper::new(identity.clone(), directory, blocking, how)?;
-        let bootstrapper = Arc::new(bootstrapper);
-        let directory = bootstrapper.directory();
-
-        let log_store = LogStore::new(log.clone(), &recovered, blocking);
-        let log_store = log_store.map_err(|source| cannot("read the log", source))?;
-        let machine = MachineStore::new(machine, snapshots.clone(), blocking);
-        let raft = Raft::new(me.id, config, network, log_store, machine.clone()).await;
-        let raft =
-            raft.map_err(|fatal| cannot("recover", std::io::Error::other(fatal.to_string())))?;
-
-        let (stop, stops) = watch::channel(());
-        let (failure, failed) = watch::channel(None);
-        let (status, observer) = tasks::observe(raft.clone(), identity.clone(), failed);
-        let server = Arc::new(Server {
-            identity,
-            raft: raft.clone(),
-            bootstrapper: bootstrapper.clone(),
-            calls,
-            snapshots: SnapshotIntake::new(raft.clone(), snapshots.clone(), blocking),
-        });
-        let seed = rng.random();
-        let seeds = AtomicU64::new(rng.random());
-        let due = options.snapshot_log_bytes;
-        let tasks = vec![
-            observer,
-            tasks::bootstrap(bootstrapper, raft.clone(), callers.clone(), seed, failure),
-            tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
-        ];
-        let running = Running { server: server::listen(server, listener, stops), stop, tasks };
-        let applied = machine.applied();
-        let running = Mutex::new(Some(running));
-        let inner = Inner {
-            me,
-            raft,
-            machine,
-            callers,
-            status,
-            applied,
-            log,
-            room: Semaphore::new(ROOM_KIB),
-            directory,
-            blocking,
-            seeds,
-            running,
-        };
-        Ok(Self { inner: Arc::new(inner) })
-    }
-}
-
-/// What the directory holds.
-struct Stored {
-    directory: DataDirectory,
-    log: Log,
-    recovered: Recovered,
-    snapshots: SnapshotStore,
-}
-
-impl Stored {
-    async fn open(
-        options: &Options,
-        disk: Arc<dyn Disk>,
-        blocking: Blocking,
-        fresh_id: PeerId,
-    ) -> Result<Self, OpenError> {
-        let path = options.data_dir.clone();
-        let expected = directory::Identity {
-            peer_id: fresh_id,
-            cluster: options.cluster.clone(),
-            cluster_id: 0,
-            group_id: GROUP,
-            label: options.label.clone(),
-        };
-        let segment_bytes = options.segment_bytes;
-        let log_options = LogOptions { segment_bytes, cache_bytes: LOG_CACHE_BYTES };
-        let open = move || {
-            let directory = DataDirectory::open(disk.clone(), &path, expected)?;
-            let snapshots = SnapshotStore::open(disk.clone(), &directory.snapshots_dir())?;
-            let (log, recovered) = Log::open(disk, &directory.log_dir(), log_options)?;
-            Ok(Self { directory, log, recovered, snapshots })
-        };
-        let opened = blocking.run(move || Ok(open())).await;
-        opened.map_err(|source| cannot("open the data directory", source))?
-    }
-}
-
-fn network(
-    options: &Options,
-    net: Arc<dyn Net>,
-    identity: Arc<Identity>,
-    blocking: Blocking,
-) -> Network {
-    let election = Duration::from_millis(options.timing.election_max_ms);
-    // Twice the time after which a peer counts as silent: a partition that has healed must not be
-    // waited out by a connection, or a connect, whose packets TCP repeats ever more seldom.
-    let deadline = (2 * election).max(Duration::from_millis(250));
-    let stall = (4 * election).max(Duration::from_millis(500));
-    let dialer = Arc::new(Dialer { net, identity, deadline });
-    let callers = Arc::new(Callers::new(dialer.clone()));
-    Network { dialer, callers, stall, blocking }
-}
-
-fn cannot(action: &str, source: std::io::Error) -> OpenError {
-    OpenError::Io { action: action.to_owned(), source }
 }
 
 /// Whom openraft names, if it leads: one that leadership is being handed to does not yet.

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use openraft::{
+    RaftMetrics,
     async_runtime::WatchReceiver,
     errors::{InitializeError, RaftError},
     raft::TransferLeaderRequest,
@@ -17,7 +18,10 @@ use tokio::{
 use crate::{
     LogIndex, PeerId, ReadError, StateMachine, Status,
     bootstrap::{Bootstrapper, Ended},
-    consensus::{Raft, observe, spawn},
+    consensus::{
+        Raft, observe, spawn,
+        types::{TypeConfig, Vote, VoteRequest},
+    },
     log::Log,
     snapshots::SnapshotStore,
     transport::{caller::Callers, link::Identity},
@@ -181,22 +185,40 @@ pub(crate) async fn hand_over<S: StateMachine>(
     if timeout_at(deadline, taken_over).await == Ok(true) {
         return true;
     }
-    // openraft never takes a transfer back: it refuses writes and sends no heartbeats until there
-    // is an election (its issues #1747 and #2088). So there is one, and it begins here, by the same
-    // message that the successor did not heed. It counts only while the vote is still the one that
-    // was to be handed over.
-    let again = TransferLeaderRequest::new(vote, me, None);
-    if let Err(error) = raft.handle_transfer_leader(again).await {
+    if let Err(error) = take_back(raft, me, successor, vote).await {
         tracing::warn!(%error, "a failed transfer of leadership could not be undone");
     }
     false
 }
 
-/// The voter with the longest log, if this replica leads and that log is as long as its own.
-fn successor(
-    metrics: &openraft::RaftMetrics<crate::consensus::types::TypeConfig>,
+/// Undoes a transfer of the leadership that `vote` stands for.
+///
+/// openraft never takes one back (its issues #1747 and #2088): the leader refuses writes and sends
+/// no heartbeats until there is an election, and it does not stand in one while it leads. So it
+/// first gives its vote of the next term to the successor, unasked, which ends its leadership, and
+/// then stands in the term after as if it had been told to. If anybody was elected meanwhile, the
+/// vote is refused, and that was all.
+async fn take_back<S: StateMachine>(
+    raft: &Raft<S>,
     me: PeerId,
-) -> Option<PeerId> {
+    successor: PeerId,
+    vote: Vote,
+) -> Result<(), RaftError<TypeConfig>> {
+    let next = Vote::new(vote.leader_id.term + 1, successor);
+    let mut request = VoteRequest { leadership_transfer: true, ..VoteRequest::new(next, None) };
+    // A vote for an empty log is refused with the log that it would have to have.
+    request.last_log_id = raft.vote(request.clone()).await?.last_log_id;
+    if raft.vote(request).await?.is_granted_to(&next) {
+        let stand = TransferLeaderRequest::new(next, me, None);
+        if let Err(refused) = raft.handle_transfer_leader(stand).await? {
+            tracing::info!(%refused, "somebody else was elected");
+        }
+    }
+    Ok(())
+}
+
+/// The voter with the longest log, if this replica leads and that log is as long as its own.
+fn successor(metrics: &RaftMetrics<TypeConfig>, me: PeerId) -> Option<PeerId> {
     let replication = metrics.replication.as_ref()?;
     let membership = metrics.membership_config.membership();
     let matched = |id: &PeerId| replication.get(id).copied().flatten();

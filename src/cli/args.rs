@@ -34,7 +34,8 @@ pub struct Cli {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Common options")]
 pub(super) struct Global {
-    /// Base URLs of the servers, comma-separated [env: QUEUE_ADDR] [default: http://127.0.0.1:8770].
+    /// Base URLs of the servers, comma-separated [env: `QUEUE_ADDR`] [default:
+    /// `http://127.0.0.1:8770`].
     #[arg(long, global = true, value_name = "URL,…", hide_short_help = true)]
     pub(super) addr: Option<String>,
     /// How to print [default: table on a terminal, else plain].
@@ -46,7 +47,7 @@ pub(super) struct Global {
     /// How long a call may take, apart from the waiting that it asks for [default: 10s].
     #[arg(long, global = true, value_name = "DURATION", hide_short_help = true)]
     pub(super) timeout: Option<String>,
-    /// A configuration file, .toml or .yaml [env: QUEUE_CONFIG].
+    /// A configuration file, .toml or .yaml [env: `QUEUE_CONFIG`].
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(super) config: Option<PathBuf>,
 }

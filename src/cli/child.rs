@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(folder.exit, Exit(126));
     }
 
-    /// The grandchild holds the pipe's writing end: the read ends only when it is gone too.
+    /// The grandchild holds the pipe's writing end: reading ends only when it is gone too.
     #[tokio::test]
     async fn ending_a_command_ends_what_it_has_started() {
         let folder = tempfile::tempdir().unwrap();
@@ -124,12 +124,18 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let script = format!("(exec > {}; sleep 600) & wait", pipe.display());
         let running = Running::start(&command(&["sh", "-c", &script]), &[]).unwrap();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut opened = std::fs::File::open(pipe)?;
-            io::Read::read_to_end(&mut opened, &mut Vec::new())
+        let (opened, is_open) = tokio::sync::oneshot::channel();
+        let (closed, is_closed) = tokio::sync::oneshot::channel();
+        // A thread of its own, which a test that fails leaves behind instead of waiting for it.
+        std::thread::spawn(move || {
+            let mut reader = std::fs::File::open(pipe).unwrap();
+            opened.send(()).unwrap();
+            closed.send(io::Read::read_to_end(&mut reader, &mut Vec::new())).unwrap();
         });
+        let patience = Duration::from_secs(20);
+        timeout(patience, is_open).await.expect("the grandchild runs").unwrap();
         running.end().await;
-        let read = timeout(Duration::from_secs(10), read).await;
-        assert_eq!(read.expect("the grandchild is gone").unwrap().unwrap(), 0);
+        let read = timeout(patience, is_closed).await.expect("the grandchild is gone");
+        assert_eq!(read.unwrap().unwrap(), 0);
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ulid::Ulid;
@@ -36,13 +37,12 @@ impl Embedded {
         data_dir: Option<&Path>,
         surroundings: &Surroundings,
     ) -> Result<Self, Failure> {
-        let (dir, data) = match data_dir {
-            Some(dir) => (dir.to_owned(), Data::Kept),
-            None => {
-                let name = format!("queue-run-{}", Ulid::generate());
-                let dir = surroundings.temporary_folder().join(name);
-                (dir.clone(), Data::Temporary(dir))
-            }
+        let (dir, data) = if let Some(dir) = data_dir {
+            (dir.to_owned(), Data::Kept)
+        } else {
+            let name = format!("queue-run-{}", Ulid::generate());
+            let dir = surroundings.temporary_folder().join(name);
+            (dir.clone(), Data::Temporary(dir))
         };
         let (server, listen) = start_on_a_free_port(&dir).await?;
         Ok(Self { server, address: format!("http://{listen}"), data })
@@ -72,7 +72,7 @@ async fn start_on_a_free_port(dir: &Path) -> Result<(Server, SocketAddr), Failur
     for step in 0..TRIES {
         let port = PORTS.start + (first + step * 2) % (PORTS.end - PORTS.start);
         let config = config(dir, port)?;
-        match Server::start(&config).await {
+        match Server::start(&config, Arc::new(raft::disk::OsDisk)).await {
             Ok(server) => return Ok((server, config.listen)),
             Err(failure) if failure.is("address_unavailable") => refused = Some(failure),
             Err(failure) => return Err(failure),

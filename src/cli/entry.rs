@@ -1,6 +1,6 @@
 //! Parse, run, exit code.
 
-use std::{ffi::OsString, future::Future, process::ExitCode};
+use std::{ffi::OsString, future::Future, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 
@@ -15,11 +15,16 @@ use crate::config::{ClientConfig, Raw, Side, Surroundings};
 /// The whole of the process: reads its arguments and its surroundings once, runs the verb, and says
 /// with which code to exit.
 pub fn main() -> ExitCode {
+    main_over(Arc::new(raft::disk::OsDisk))
+}
+
+/// The same, with `serve` over another disk: what the tests of power loss start.
+pub fn main_over(disk: Arc<dyn raft::Disk>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let surroundings = Surroundings::of_this_process();
     let mut is_json = asks_for_json(&arguments);
     let ended = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => run(cli, &surroundings, &mut is_json),
+        Ok(cli) => run(cli, &surroundings, disk, &mut is_json),
         Err(error) if error.use_stderr() && is_json => Err(Failure::usage(first_line(&error))),
         Err(error) => {
             // A reader that has gone away has seen enough of the help.
@@ -36,7 +41,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, surroundings: &Surroundings, is_json: &mut bool) -> Result<Exit, Failure> {
+fn run(
+    cli: Cli,
+    surroundings: &Surroundings,
+    disk: Arc<dyn raft::Disk>,
+    is_json: &mut bool,
+) -> Result<Exit, Failure> {
     let config = cli.global.config.as_deref();
     let raw = Raw::load(Side::Client, &cli.global.flags(), config, surroundings)?;
     let config = ClientConfig::resolve(&raw, surroundings)?;
@@ -44,7 +54,9 @@ fn run(cli: Cli, surroundings: &Surroundings, is_json: &mut bool) -> Result<Exit
     *is_json = look.is_json();
     let session = Session::new(&config, look)?;
     let command = match cli.command {
-        Command::Serve(args) => return args.run(cli.global.config, surroundings, look),
+        Command::Serve(args) => {
+            return args.run(cli.global.config.as_deref(), surroundings, look, disk);
+        }
         Command::Run(args) => return args.run(&config, surroundings),
         command => command,
     };

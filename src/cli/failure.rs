@@ -76,7 +76,8 @@ impl Failure {
             let json = serde_json::to_string(&self.told).expect("it is a map with text keys");
             return json + "\n";
         }
-        self.message.lines().map(|line| format!("error: {line}\n")).collect()
+        let lines = self.message.lines().flat_map(|line| ["error: ", line, "\n"]);
+        lines.collect()
     }
 }
 
@@ -111,11 +112,11 @@ impl Failure {
 /// The server's sentence, its code, and who holds the job when that is the trouble.
 fn explain(error: &ApiError) -> String {
     let detail = |name: &str| error.details.get(name).filter(|value| !value.is_null());
-    let mut message = format!("{} ({})", error.error.trim_end_matches('.'), error.code);
-    if let Some(holder) = detail("holder").and_then(Value::as_str) {
-        message += &format!(", held by {holder}");
+    let sentence = error.error.trim_end_matches('.');
+    match detail("holder").and_then(Value::as_str) {
+        Some(holder) => format!("{sentence} ({}), held by {holder}", error.code),
+        None => format!("{sentence} ({})", error.code),
     }
-    message
 }
 
 impl From<Faults> for Failure {

@@ -11,7 +11,10 @@ use std::{collections::VecDeque, io, path::Path, time::Instant};
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinHandle},
+};
 use ulid::Ulid;
 
 use super::{
@@ -51,8 +54,23 @@ pub(super) struct Import {
 /// A batch that is under way.
 struct Sent {
     lines: Vec<u64>,
-    bytes: u64,
+    bytes: usize,
     answer: JoinHandle<Result<Answer<AddBatchResponse>, ClientError>>,
+}
+
+/// A batch whose answer is there.
+struct Answered {
+    lines: Vec<u64>,
+    bytes: usize,
+    answer: Result<Result<Answer<AddBatchResponse>, ClientError>, JoinError>,
+}
+
+/// Waits for the answer to the oldest batch that is under way; `None` at once when there is none.
+/// Dropping the future loses nothing.
+async fn oldest_answer(under_way: &mut VecDeque<Sent>) -> Option<Answered> {
+    let answer = (&mut under_way.front_mut()?.answer).await;
+    let Sent { lines, bytes, .. } = under_way.pop_front()?;
+    Some(Answered { lines, bytes, answer })
 }
 
 impl Import {
@@ -76,7 +94,8 @@ impl Import {
         }
     }
 
-    /// Sends batch after batch. After an error, what is still under way is waited for and counted.
+    /// Sends batch after batch, and takes the answers in the same order. After an error nothing more is
+    /// sent; what is under way is waited for and counted.
     async fn send_all(
         &mut self,
         session: &Session,
@@ -84,39 +103,60 @@ impl Import {
         progress: &ProgressBar,
     ) -> Result<(), Failure> {
         let mut under_way: VecDeque<Sent> = VecDeque::new();
-        let mut first_failure = None;
-        while let Some((batch, fault)) = batches.recv().await {
-            let places = if batch.has_dependencies() { 1 } else { self.in_flight_max };
-            while first_failure.is_none() && under_way.len() >= places {
-                let Some(oldest) = under_way.pop_front() else { break };
-                first_failure = self.acknowledge(session, oldest, progress).await.err();
-            }
-            if first_failure.is_none() && !batch.jobs.is_empty() {
+        let mut next: Option<Batch> = None;
+        let mut failure: Option<Failure> = None;
+        loop {
+            if failure.is_none()
+                && let Some(batch) = next.take_if(|next| self.has_place_for(next, under_way.len()))
+            {
                 under_way.push_back(send(session, batch));
             }
-            if let Some(fault) = fault {
-                let failure = Failure::new(Exit::FAILED, "bad_line", fault.to_string());
-                first_failure = first_failure.or(Some(failure));
-            }
-            if first_failure.is_some() {
-                break;
+            tokio::select! {
+                biased;
+                Some(answer) = oldest_answer(&mut under_way) => {
+                    let taken = self.acknowledge(session, answer, progress);
+                    failure = failure.or(taken.err());
+                }
+                Some((batch, fault)) = batches.recv(), if next.is_none() && failure.is_none() => {
+                    next = Some(batch).filter(|batch| !batch.jobs.is_empty());
+                    if let Some(fault) = fault {
+                        self.send_the_last(session, next.take(), &mut under_way, progress).await?;
+                        failure = Some(Failure::new(Exit::FAILED, "bad_line", fault.to_string()));
+                    }
+                }
+                else => return failure.map_or(Ok(()), Err),
             }
         }
-        for sent in under_way {
-            let failure = self.acknowledge(session, sent, progress).await.err();
-            first_failure = first_failure.or(failure);
-        }
-        first_failure.map_or(Ok(()), Err)
     }
 
-    async fn acknowledge(
+    /// Sends what came before a bad line, when all that came before it is acknowledged.
+    async fn send_the_last(
         &mut self,
         session: &Session,
-        sent: Sent,
+        last: Option<Batch>,
+        under_way: &mut VecDeque<Sent>,
         progress: &ProgressBar,
     ) -> Result<(), Failure> {
-        let answer = match sent.answer.await {
-            Ok(answer) => answer.map_err(|error| of_line(error, &sent.lines))?,
+        while let Some(answer) = oldest_answer(under_way).await {
+            self.acknowledge(session, answer, progress)?;
+        }
+        under_way.extend(last.map(|batch| send(session, batch)));
+        Ok(())
+    }
+
+    /// A job that waits for another has to come after it.
+    fn has_place_for(&self, batch: &Batch, under_way: usize) -> bool {
+        under_way == 0 || (under_way < self.in_flight_max && !batch.has_dependencies())
+    }
+
+    fn acknowledge(
+        &mut self,
+        session: &Session,
+        answered: Answered,
+        progress: &ProgressBar,
+    ) -> Result<(), Failure> {
+        let answer = match answered.answer {
+            Ok(answer) => answer.map_err(|error| of_line(error, &answered.lines))?,
             Err(error) => return Err(Failure::new(Exit::FAILED, "internal", error.to_string())),
         };
         let added = |item: &Item<AddedItem>| match item {
@@ -126,14 +166,14 @@ impl Import {
         let added: Vec<AddedItem> = answer.value.items.iter().filter_map(added).collect();
         self.acknowledged += added.len() as u64;
         self.duplicates += added.iter().filter(|item| item.duplicate).count() as u64;
-        progress.inc(sent.bytes);
+        progress.inc(answered.bytes as u64);
         progress.set_message(self.acknowledged.to_string());
-        let lines: String = match session.look.format {
-            Format::Plain => added.iter().map(|item| format!("{}\n", item.work_id)).collect(),
-            Format::Jsonl => added.iter().map(|item| format!("{}\n", json!(item))).collect(),
+        let lines: Vec<String> = match session.look.format {
+            Format::Plain => added.iter().map(|item| item.work_id.to_string()).collect(),
+            Format::Jsonl => added.iter().map(|item| json!(item).to_string()).collect(),
             Format::Json | Format::Table => return Ok(()),
         };
-        print(&lines).map_err(|error| cannot_print(&error))
+        print(&(lines.join("\n") + "\n")).map_err(|error| cannot_print(&error))
     }
 
     fn summary(&self) -> Report {

@@ -76,7 +76,8 @@ pub(super) async fn keep(
             answer = client.heartbeat(&beats) => answer,
             () = sleep_until(term.until) => return Ended::Lost,
         };
-        match answer.as_ref().map(|answer| answer.value.items.first()) {
+        let first = answer.map(|answer| answer.value.items.into_iter().next());
+        match first {
             Ok(Some(item)) if item.status == BeatStatus::Extended => {
                 term = Term::from(sent, item.lease_expires_in_ms.unwrap_or(work.lease_ms));
                 next = term.next_beat();
@@ -84,12 +85,20 @@ pub(super) async fn keep(
             Ok(Some(item)) if item.status == BeatStatus::CancelRequested => {
                 return Ended::Cancelled;
             }
-            Ok(_) => return Ended::Lost,
-            Err(ClientError::Api(error)) if !error.retryable => return Ended::Lost,
             // Nobody answered: soon again, for as long as the lease lasts.
-            Err(_) if Instant::now() < term.until => next = Instant::now() + term.length / 10,
-            Err(_) => return Ended::Lost,
+            Err(error) if may_be_answered_yet(&error) && Instant::now() < term.until => {
+                next = Instant::now() + term.length / 10;
+            }
+            Ok(_) | Err(_) => return Ended::Lost,
         }
+    }
+}
+
+fn may_be_answered_yet(error: &ClientError) -> bool {
+    match error {
+        ClientError::Api(error) => error.retryable,
+        ClientError::Unreachable { .. } | ClientError::Unknown { .. } => true,
+        ClientError::BadAnswer { .. } => false,
     }
 }
 

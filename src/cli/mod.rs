@@ -35,6 +35,6 @@ mod signals;
 mod status;
 
 pub use args::Cli;
-pub use entry::main;
+pub use entry::{main, main_over};
 pub use exit::Exit;
 pub use failure::Failure;

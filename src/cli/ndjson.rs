@@ -20,8 +20,8 @@ pub(super) struct Batch {
     pub(super) jobs: Vec<AddRequest>,
     /// The line that each of them stands in, from 1.
     pub(super) lines: Vec<u64>,
-    /// How many bytes of the input this batch and the empty lines before it took.
-    pub(super) bytes: u64,
+    /// How many bytes its lines have.
+    pub(super) bytes: usize,
 }
 
 impl Batch {
@@ -109,7 +109,7 @@ impl<R: BufRead> Batches<R> {
         let push = |batch: &mut Batch, job, line, length: usize| {
             batch.jobs.push(job);
             batch.lines.push(line);
-            batch.bytes += length as u64;
+            batch.bytes += length;
         };
         if let Some((job, length)) = self.left_over.take() {
             push(&mut batch, job, self.line, length);
@@ -117,7 +117,7 @@ impl<R: BufRead> Batches<R> {
         while batch.jobs.len() < BATCH_ITEMS_MAX {
             match self.next_job() {
                 Ok(None) => break,
-                Ok(Some((job, length))) if batch.bytes as usize + length > BATCH_BYTES_MAX => {
+                Ok(Some((job, length))) if batch.bytes + length > BATCH_BYTES_MAX => {
                     self.left_over = Some((job, length));
                     break;
                 }

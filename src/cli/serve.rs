@@ -1,6 +1,6 @@
 //! `queue serve`: a node.
 
-use std::path::PathBuf;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use clap::Args;
@@ -25,7 +25,7 @@ Examples:
 
 /// Run a node; without flags a single voter on 127.0.0.1:8770, ready to use.
 ///
-/// Every flag has a variable (`--node-id`: QUEUE_NODE_ID) and a key (`node_id`) in the file that
+/// Every flag has a variable (`--node-id`: `QUEUE_NODE_ID`) and a key (`node_id`) in the file that
 /// `--config` names; `config/example.toml` describes them all.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -117,12 +117,13 @@ impl ServeArgs {
 
     pub(super) fn run(
         self,
-        file: Option<PathBuf>,
+        file: Option<&Path>,
         surroundings: &Surroundings,
         look: Look,
+        disk: Arc<dyn raft::Disk>,
     ) -> Result<Exit, Failure> {
         let is_only_asked = self.print_config;
-        let raw = Raw::load(Side::Server, &self.flags(), file.as_deref(), surroundings)?;
+        let raw = Raw::load(Side::Server, &self.flags(), file, surroundings)?;
         let config = Config::resolve(&raw, surroundings)?;
         if is_only_asked {
             let printed = explain(&config.explained).print(look);
@@ -132,16 +133,16 @@ impl ServeArgs {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let no_threads =
             |error: std::io::Error| Failure::new(Exit::FAILED, "threads", error.to_string());
-        runtime.map_err(no_threads)?.block_on(serve(&config))
+        runtime.map_err(no_threads)?.block_on(serve(&config, disk))
     }
 }
 
 /// Serves until a signal or the node itself ends it.
-async fn serve(config: &Config) -> Result<Exit, Failure> {
+async fn serve(config: &Config, disk: Arc<dyn raft::Disk>) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let server = tokio::select! {
         biased;
-        server = Server::start(config) => server?,
+        server = Server::start(config, disk) => server?,
         () = signals.next() => return Ok(Exit::INTERRUPTED),
     };
     greet(config);
@@ -178,9 +179,10 @@ fn greet(config: &Config) {
 /// To stderr. A bare level is that of this program; the crates below it warn, whatever the level.
 fn start_logging(config: &Config, look: Look) {
     let level = &config.log;
-    let filter = match level.contains('=') {
-        true => level.clone(),
-        false => format!("warn,quorate={level},raft={level},membership={level}"),
+    let filter = if level.contains('=') {
+        level.clone()
+    } else {
+        format!("warn,quorate={level},raft={level},membership={level}")
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))

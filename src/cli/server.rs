@@ -28,10 +28,10 @@ pub(super) struct Server {
 
 impl Server {
     /// Opens the node and serves it. Nothing is written before both ports are known to be free.
-    pub(super) async fn start(config: &Config) -> Result<Self, Failure> {
+    pub(super) async fn start(config: &Config, disk: Arc<dyn raft::Disk>) -> Result<Self, Failure> {
         let http_port = reserve("listen", config.listen)?;
         drop(reserve("peer_listen", config.peer_listen)?);
-        let opened = Node::open(node_options(config), environment(), RaftRuntime::Own).await;
+        let opened = Node::open(node_options(config), environment(disk), RaftRuntime::Own).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;
         let (stop_http, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
@@ -68,16 +68,12 @@ fn reserve(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Fail
     })
 }
 
-fn environment() -> node::Environment {
+fn environment(disk: Arc<dyn raft::Disk>) -> node::Environment {
     // A replica's id is drawn from the seed and has to be unlike any other's, for ever.
     let random = Ulid::generate().random();
     let seed = u64::try_from(random & u128::from(u64::MAX)).expect("the mask leaves 64 bits");
     node::Environment {
-        raft: raft::Environment {
-            disk: Arc::new(raft::disk::OsDisk),
-            net: Arc::new(raft::OsNet),
-            seed,
-        },
+        raft: raft::Environment { disk, net: Arc::new(raft::OsNet), seed },
         clock: Arc::new(MachineClock::start()),
     }
 }
@@ -116,9 +112,10 @@ fn http_options(config: &Config) -> HttpOptions {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     HttpOptions {
         listen: config.listen,
-        exposure: match config.listen.ip().is_loopback() {
-            true => Exposure::LoopbackOnly,
-            false => Exposure::Insecure,
+        exposure: if config.listen.ip().is_loopback() {
+            Exposure::LoopbackOnly
+        } else {
+            Exposure::Insecure
         },
         limits: http::Limits {
             body_bytes_max: bytes(config.max_body_bytes),

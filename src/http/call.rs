@@ -18,7 +18,8 @@ use super::{
     present,
 };
 use crate::{
-    queue::{Command, JobId, NewJob, Outcome, RequestId},
+    node::Consistency,
+    queue::{Command, JobId, NewJob, Outcome, RequestId, Rev},
     wire::{AddRequest, ApiError, CompleteRequest},
 };
 
@@ -100,6 +101,16 @@ impl Call {
             return Ok(Vec::new());
         }
         Ok(self.site.handle.submit(commands, self.hold).await?)
+    }
+
+    /// The revision after these outcomes; with none, that of a read, so that `rev` respects real time
+    /// on an answer to nothing as well (S12).
+    pub(super) async fn rev_after(&self, outcomes: &[Outcome]) -> Result<Rev, Failure> {
+        if let Some(last) = outcomes.last() {
+            return Ok(last.rev);
+        }
+        let now = self.site.handle.read(Consistency::Linearizable, self.hold, |_| ());
+        Ok(now.await?.rev)
     }
 
     /// Carries out one command.

@@ -127,5 +127,4 @@ impl From<Unavailable> for Failure {
 }
 
 #[cfg(test)]
-#[path = "failure/tests.rs"]
 mod tests;

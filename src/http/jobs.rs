@@ -35,7 +35,7 @@ pub(super) async fn add_batch(call: Call) -> Result<Answer, Failure> {
             if fault.details.contains_key("index") { fault } else { fault.at("items", index) }
         })
     });
-    if batch.atomic {
+    if batch.atomic && jobs.len() > 0 {
         let jobs = jobs.collect::<Result<_, _>>()?;
         add_all_or_none(&call, jobs).await
     } else {
@@ -55,7 +55,7 @@ async fn add_each(call: &Call, jobs: Vec<Result<NewJob, ApiError>>) -> Result<An
     let commands = jobs.iter().filter_map(|job| job.as_ref().ok());
     let commands = commands.map(|job| Command::Add(Add { jobs: vec![job.clone()] })).collect();
     let outcomes = call.submit(commands).await?;
-    let rev = outcomes.last().map_or_else(|| call.site.handle.status().rev, |outcome| outcome.rev);
+    let rev = call.rev_after(&outcomes).await?;
     let mut outcomes = outcomes.into_iter();
     let items = jobs.into_iter().enumerate().map(|(index, job)| match job {
         Err(fault) => Item::Refused(fault),

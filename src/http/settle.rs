@@ -44,7 +44,7 @@ pub(super) async fn complete_batch(call: Call) -> Result<Answer, Failure> {
     let items: Vec<Result<(JobId, Command), ApiError>> = items.collect();
     let commands = items.iter().filter_map(|item| item.as_ref().ok());
     let outcomes = call.submit(commands.map(|(_, command)| command.clone()).collect()).await?;
-    let rev = outcomes.last().map_or_else(|| call.site.handle.status().rev, |outcome| outcome.rev);
+    let rev = call.rev_after(&outcomes).await?;
     let mut outcomes = outcomes.into_iter();
     let items = items.into_iter().enumerate().map(|(index, item)| match item {
         Err(fault) => Item::Refused(fault),

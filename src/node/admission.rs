@@ -1,6 +1,6 @@
-//! How much may wait. Overload is refused here, before anything is proposed, so its answer is always
-//! certain (guarantees §9). Calls of the holders of leases are the last to be refused: a node that
-//! drowns in adds must not lose the leases of the work that is under way.
+//! How much may wait. Overload is refused here, before anything is proposed, so its answer is
+//! always certain (guarantees §9). Calls of the holders of leases are the last to be refused: a
+//! node that drowns in adds must not lose the leases of the work that is under way.
 
 use std::{
     array,
@@ -45,7 +45,8 @@ impl Default for Limits {
 /// Which requests go first; within a lane, first come, first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Start, heartbeat, complete, fail, release, cancel, and ticks: they keep or free what is leased.
+    /// Start, heartbeat, complete, fail, release, cancel, and ticks: they keep or free what is
+    /// leased.
     Holder,
     /// Claims: they empty the queue.
     Claim,

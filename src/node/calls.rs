@@ -1,5 +1,5 @@
-//! What nodes ask of each other. A follower asks the leader; the leader answers for itself and never
-//! asks on, so a request cannot go round in circles.
+//! What nodes ask of each other. A follower asks the leader; the leader answers for itself and
+//! never asks on, so a request cannot go round in circles.
 //!
 //! ```text
 //! ┌─────────────┬─────────────┬────────────────────────┐
@@ -28,7 +28,8 @@ const GROUP: u32 = 0;
 pub(super) enum Request {
     /// Carry out commands.
     Submit(Vec<Submitted>),
-    /// Claim. A claim that has to wait is parked, so that it holds up no other request of its sender.
+    /// Claim. A claim that has to wait is parked, so that it holds up no other request of its
+    /// sender.
     Claim(Claiming),
     /// From the leader: what a parked claim came to.
     Settle {

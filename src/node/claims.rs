@@ -1,10 +1,10 @@
-//! Claims and long polls. They wait at the leader; a follower sends a claim there with what is left of
-//! its wait, and again to the next leader.
+//! Claims and long polls. They wait at the leader; a follower sends a claim there with what is left
+//! of its wait, and again to the next leader.
 //!
 //! A claim's caller may go away at any moment. The claim therefore runs as a task of its own, which
 //! notices, gives up its place, and gives back what it was granted too late.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -19,22 +19,35 @@ use super::{
     open::Node,
     parked::Settled,
     routing::Route,
-    tries::{Pace, Tries},
+    tries::{ATTEMPT_PATIENCE, Pace, Tries},
     waiters::Place,
 };
 use crate::queue::{Answer, Claim, Claimed, Command, Grant, Holding, Outcome, Release};
 
 /// How long the giving back of a grant nobody took is tried.
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(10);
-/// The payload bytes of one answer; a single job may have more. What is granted beyond them is given back.
+/// The payload bytes of one answer; a single job may have more. What is granted beyond them is
+/// given back.
 const ANSWER_BYTES: usize = 8 << 20;
-/// How much longer than its wait a claim that is parked at the leader may go without word from there.
+/// How much longer than its wait a claim that is parked at the leader may go without word from
+/// there.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long telling the leader to forget a claim may take.
 const FORGET_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Who waits for a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A client of this node: it is sent away when this node stops.
+    Client,
+    /// Another node: it finds the next leader by itself when this one has handed over.
+    Peer,
+}
+
 /// One claim on its way; `E` is how its caller hears that it came to nothing.
 pub(super) struct Claimant<E> {
+    /// Who waits for it.
+    pub(super) origin: Origin,
     /// The claim.
     pub(super) claim: Arc<Claim>,
     /// The claim as it stands in an entry.
@@ -49,6 +62,8 @@ pub(super) struct Claimant<E> {
     pub(super) reply: oneshot::Sender<Result<Delivery, E>>,
     /// Told when the claim has to wait for a job.
     pub(super) parked: Option<oneshot::Sender<()>>,
+    /// Whether the last attempt had it wait for a job.
+    pub(super) was_parked: bool,
 }
 
 impl<E> Claimant<E> {
@@ -149,9 +164,9 @@ impl Node {
         tries: &mut Tries,
     ) -> Result<Outcome, Unavailable> {
         let mut pace = Pace::default();
+        let mut held_since = Instant::now();
         loop {
-            // `hold` bounds each stretch without a leader; the wait for a job is apart from it.
-            let held_until = (Instant::now() + claimant.hold).min(claimant.deadline);
+            let held_until = (held_since + claimant.hold).min(claimant.deadline);
             let Some(route) = self.route_by(held_until).await else {
                 return Err(self.give_up(*tries));
             };
@@ -164,10 +179,16 @@ impl Node {
                 Ok(outcome) => return Ok(outcome),
                 Err(setback) => tries.note(setback)?,
             }
+            // `hold` bounds each stretch without a leader; the wait for a job is apart from it.
+            if mem::take(&mut claimant.was_parked) {
+                held_since = Instant::now();
+                pace = Pace::default();
+            }
+            let is_held_too_long = held_since.elapsed() >= claimant.hold;
             // An abandoned claim is repeated only to learn what there is to give back.
             let is_over = claimant.is_abandoned() || !self.is_running();
             let is_pointless = is_over && !tries.may_be_proposed();
-            if is_pointless || Instant::now() >= claimant.deadline {
+            if is_pointless || is_held_too_long || Instant::now() >= claimant.deadline {
                 return Err(self.give_up(*tries));
             }
             pace.pause(self, &route).await;
@@ -187,6 +208,7 @@ impl Node {
             return self.answer_nothing(claimant).await;
         }
         let place = self.bells.waiters().join(&claimant.claim)?;
+        claimant.was_parked = true;
         if let Some(parked) = claimant.parked.take() {
             // Whoever asked may be gone: that shows soon enough.
             let _ = parked.send(());
@@ -206,8 +228,8 @@ impl Node {
         self.answer_nothing(claimant).await
     }
 
-    /// Proposes the claim if there is something for it. Meanwhile it is out of the line, so that jobs
-    /// that come now ring others.
+    /// Proposes the claim if there is something for it. Meanwhile it is out of the line, so that
+    /// jobs that come now ring others.
     async fn look_for<E>(
         self: &Arc<Self>,
         claimant: &Claimant<E>,
@@ -231,10 +253,11 @@ impl Node {
         route: &Route,
         claimant: &mut Claimant<E>,
     ) -> Result<(), Setback> {
+        let is_clients = claimant.origin == Origin::Client;
         tokio::select! {
             biased;
             () = self.rerouted(route) => Err(Setback::NotProposed),
-            () = self.stopping() => Err(Setback::NotProposed),
+            () = self.stopping(), if is_clients => Err(Setback::NotProposed),
             () = claimant.reply.closed() => Ok(()),
             () = place.rung() => Ok(()),
             () = sleep_until(claimant.wait_until) => Ok(()),
@@ -272,8 +295,8 @@ impl Node {
         Ok(outcome)
     }
 
-    /// Claims at the leader, which parks the claim while there is nothing for it, and says later what it
-    /// came to. When the caller goes away, so does its place there.
+    /// Claims at the leader, which parks the claim while there is nothing for it, and says later
+    /// what it came to. When the caller goes away, so does its place there.
     async fn claim_there(
         self: &Arc<Self>,
         route: &Route,
@@ -289,9 +312,10 @@ impl Node {
             remaining_ms: whole_ms(remaining),
             ticket: settled.ticket,
         };
-        match self.ask(route, &Request::Claim(claiming), remaining).await? {
+        let patience = claimant.hold.max(ATTEMPT_PATIENCE).min(remaining);
+        match self.ask(route, &Request::Claim(claiming), patience).await? {
             Response::Claimed(outcome) => return Ok(outcome?),
-            Response::Parked => {}
+            Response::Parked => claimant.was_parked = true,
             Response::Declined => return Err(Setback::NotProposed),
             _ => return Err(Setback::Unknown),
         }
@@ -333,7 +357,7 @@ impl Node {
             let deadline = Instant::now() + GIVE_BACK_PATIENCE;
             for work in Work::cut(&releases) {
                 if let Err(reason) = node.carry_out(work, deadline).await {
-                    tracing::warn!(%reason, "grants that nobody took stay leased until they expire");
+                    tracing::warn!(%reason, "grants that nobody took wait for their leases to end");
                 }
             }
         });
@@ -350,15 +374,62 @@ fn leave(place: Place, outcome: &Outcome) {
 /// Cuts off what does not fit in one answer.
 fn split_excess(jobs: &mut Vec<Claimed>) -> Vec<Claimed> {
     let mut bytes = 0;
-    let fitting = jobs
-        .iter()
-        .take_while(|job| {
-            let is_first = bytes == 0;
-            if let Claimed::Granted(grant) = job {
-                bytes += grant.payload.bytes.len();
-            }
-            is_first || bytes <= ANSWER_BYTES
-        })
-        .count();
-    jobs.split_off(fitting)
+    let fits = |job: &&Claimed| {
+        if let Claimed::Granted(grant) = job {
+            bytes += grant.payload.bytes.len();
+        }
+        bytes <= ANSWER_BYTES
+    };
+    let fitting = jobs.iter().take_while(fits).count();
+    jobs.split_off(fitting.max(1).min(jobs.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        node::samples::{claim, new_job},
+        queue::{Add, Entry, NewJob, Payload, Stamp, State},
+    };
+
+    /// What a claim for these payloads is granted.
+    fn granted_payloads(bytes: &[usize]) -> Vec<Claimed> {
+        let jobs = bytes.iter().enumerate().map(|(number, bytes)| NewJob {
+            payload: Payload { bytes: vec![b'x'; *bytes].into(), content_type: "a/b".into() },
+            ..new_job(&format!("j{number}"))
+        });
+        let add = Command::Add(Add { jobs: jobs.collect() });
+        let claim = Command::Claim(Claim { max: 100, ..claim("w", "r") });
+        let entry = Entry { stamp: Stamp::default(), commands: vec![add, claim] };
+        let mut outcomes = State::default().apply(&entry).outcomes;
+        match outcomes.pop().unwrap().result {
+            Ok(Answer::Claimed(jobs)) => jobs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_in_an_answer_is_cut_off_its_end() {
+        const MIB: usize = 1 << 20;
+        for (payloads, fitting) in [
+            (&[MIB; 8][..], 8),
+            (&[MIB; 9], 8),
+            (&[9 * MIB, 1], 1),
+            (&[0, 0, 9 * MIB], 2),
+            (&[7 * MIB, 2 * MIB, 1], 1),
+        ] {
+            let mut jobs = granted_payloads(payloads);
+            let excess = split_excess(&mut jobs);
+            assert_eq!((jobs.len(), excess.len()), (fitting, payloads.len() - fitting));
+        }
+    }
+
+    #[test]
+    fn only_a_grant_made_by_this_very_answer_is_fresh() {
+        let mut jobs = granted_payloads(&[1]);
+        assert!(granted(&jobs).all(is_fresh));
+        let Claimed::Granted(grant) = &mut jobs[0] else { panic!("{jobs:?}") };
+        grant.lease_expires_in_ms -= 1;
+        assert!(!granted(&jobs).any(is_fresh));
+    }
 }

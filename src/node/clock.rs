@@ -1,8 +1,8 @@
 //! Where time and chance enter the server; simulation and fault injection bring their own.
 //!
 //! Two clocks come out of it. The wall clock is shown to people. The *cluster clock* is what leases
-//! live on: it is replicated with the entries, and a new leader goes on from the replicated value plus
-//! its own monotonic time (guarantees §5), so that no wall clock ever ends a lease.
+//! live on: it is replicated with the entries, and a new leader goes on from the replicated value
+//! plus its own monotonic time (guarantees §5), so that no wall clock ever ends a lease.
 
 use std::{
     fmt,
@@ -66,8 +66,8 @@ struct Base {
 }
 
 impl Base {
-    /// The cluster clock at a moment of this node's monotonic clock. It never runs ahead of real time:
-    /// `clock` was reached no later than `since_ms`.
+    /// The cluster clock at a moment of this node's monotonic clock. It never runs ahead of real
+    /// time: `clock` was reached no later than `since_ms`.
     fn at(&self, monotonic_ms: u64) -> ClockMs {
         ClockMs(self.clock.0.saturating_add(monotonic_ms.saturating_sub(self.since_ms)))
     }
@@ -78,8 +78,8 @@ impl ClusterClock {
         Self { machine, base: Mutex::new(None) }
     }
 
-    /// Starts a term: `replicated` is the clock of a machine that has applied every entry of earlier
-    /// terms. The leaderless time is thereby counted against no holder.
+    /// Starts a term: `replicated` is the clock of a machine that has applied every entry of
+    /// earlier terms. The leaderless time is thereby counted against no holder.
     pub(super) fn begin(&self, term: u64, replicated: ClockMs) {
         let since_ms = self.machine.monotonic_ms();
         *self.lock() = Some(Base { term, clock: replicated, since_ms });

@@ -10,8 +10,8 @@
 //! │ clock  u64 │ wall  u64 │ count   u64 │ commands, one after the other       │
 //! └────────────┴───────────┴─────────────┴─────────────────────────────────────┘
 //! ```
-//! A format number is never given to another layout, and enums grow at their end only: golden bytes in
-//! the tests hold both. A format that is unknown here was written by a newer version.
+//! A format number is never given to another layout, and enums grow at their end only: golden bytes
+//! in the tests hold both. A format that is unknown here was written by a newer version.
 
 use bincode::Options as _;
 use bytes::{BufMut as _, Bytes, BytesMut};

@@ -1,5 +1,5 @@
-//! What this node answers to its peers. It answers for itself: a node that does not lead says so, and
-//! the asker looks for the leader again.
+//! What this node answers to its peers. It answers for itself: a node that does not lead says so,
+//! and the asker looks for the leader again.
 
 use std::{
     sync::{Arc, OnceLock, Weak},
@@ -16,9 +16,9 @@ use tokio::{
 
 use super::{
     calls::{Claiming, Refusal, Request, Response, Submitted},
-    claims::{self, Claimant},
+    claims::{self, Claimant, Origin},
     gather::{Attempt, Setback, Work},
-    open::{Node, Phase},
+    open::Node,
     parked::settle_later,
     routing::Route,
 };
@@ -118,7 +118,7 @@ impl Node {
         submitted: Submitted,
         remaining: Duration,
     ) -> Result<super::gather::Pending<'_>, Setback> {
-        if !self.is_open_for_peers() {
+        if !self.leads() {
             return Err(Setback::NotProposed);
         }
         let deadline =
@@ -131,29 +131,32 @@ impl Node {
     }
 
     async fn on_read_index(&self, remaining: Duration) -> Result<u64, Refusal> {
-        if !self.is_open_for_peers() {
+        if !self.leads() {
             return Err(Refusal::NotProposed);
         }
         let index = timeout(remaining, self.replica.read_index()).await;
         index.ok().and_then(Result::ok).ok_or(Refusal::NotProposed)
     }
 
-    fn is_open_for_peers(&self) -> bool {
-        let leads = matches!(self.standing.borrow().route(), Route::Here { .. });
-        leads && *self.phase.borrow() == Phase::Running
+    /// Whether this node leads. One that is about to stop serves its peers until it has handed
+    /// over.
+    fn leads(&self) -> bool {
+        matches!(self.standing.borrow().route(), Route::Here { .. })
     }
 }
 
 /// Claims for a peer. A claim that has to wait is parked: what it comes to is sent on later.
 async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<Response, Refusal> {
-    if !node.is_open_for_peers() {
+    if !node.leads() {
         return Err(Refusal::NotProposed);
     }
     let permit = node.admission.admit_claim().map_err(Setback::from)?;
     let now = Instant::now();
     let (reply, mut answer) = oneshot::channel();
     let (parked, mut is_parked) = oneshot::channel();
+    let visit = node.visitors.receive(from, claiming.ticket, &claiming.claim);
     let claimant = Claimant {
+        origin: Origin::Peer,
         work: Work::one(&Command::Claim(claiming.claim.clone())),
         claim: Arc::new(claiming.claim),
         wait_until: now + Duration::from_millis(claiming.wait_ms),
@@ -161,8 +164,8 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
         deadline: now + Duration::from_millis(claiming.remaining_ms),
         reply,
         parked: Some(parked),
+        was_parked: false,
     };
-    let visit = node.visitors.receive(from, claiming.ticket);
     node.spawn(claims::run_here(Arc::clone(node), claimant));
     tokio::select! {
         biased;

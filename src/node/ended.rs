@@ -26,7 +26,8 @@ struct Watches {
 }
 
 impl Ended {
-    /// Takes one of `places` places. Look at the job after this: an end that comes in between rings.
+    /// Takes one of `places` places. Look at the job after this: an end that comes in between
+    /// rings.
     pub(super) fn watch(self: &Arc<Self>, job: &JobId, places: usize) -> Result<Watch, Reason> {
         let mut watches = self.lock();
         if watches.by_job.len() >= places {

@@ -1,5 +1,5 @@
-//! The leader's ticks: entries without commands, which only let time pass, so that what is due happens
-//! although nobody asks for anything.
+//! The leader's ticks: entries without commands, which only let time pass, so that what is due
+//! happens although nobody asks for anything.
 
 use std::{sync::Arc, time::Duration};
 

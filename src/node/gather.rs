@@ -237,8 +237,8 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    /// Waits for one attempt at `work`, at most until `deadline`. Dropping the future withdraws what is
-    /// not under way yet.
+    /// Waits for one attempt at `work`, at most until `deadline`. Dropping the future withdraws
+    /// what is not under way yet.
     pub(super) async fn submit(&self, work: Work, deadline: Instant) -> Attempt {
         self.enqueue(work, deadline).outcome().await
     }
@@ -253,8 +253,8 @@ impl Pump {
         Pending { pump: self, deadline, was_taken, answer }
     }
 
-    /// Carries batches until the future is dropped, `in_flight_max` at a time. Each batch's future is
-    /// polled for the first time in the order of the batches, so proposals keep their order.
+    /// Carries batches until the future is dropped, `in_flight_max` at a time. Each batch's future
+    /// is polled for the first time in the order of the batches, so proposals keep their order.
     pub(super) async fn run<F: Future<Output = ()>>(
         &self,
         in_flight_max: usize,
@@ -305,8 +305,8 @@ impl Pending<'_> {
         if let Ok(Ok(attempt)) = timeout_at(self.deadline, self.answer).await {
             return attempt;
         }
-        // `take` sets the flag under this lock and takes nothing that is past its deadline, so what is
-        // not taken now never will be.
+        // `take` sets the flag under this lock and takes nothing that is past its deadline, so what
+        // is not taken now never will be.
         let _waiting = self.pump.lock();
         let was_taken = self.was_taken.load(Ordering::Relaxed);
         Err(if was_taken { Setback::Unknown } else { Setback::NotProposed })

@@ -4,21 +4,23 @@ use std::{future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use ulid::Ulid;
 
 use super::{
-    claims::{self, Claimant},
+    claims::{self, Claimant, Origin},
     gather::Work,
     open::{Node, Phase},
     routing::Route,
-    tries::{Pace, Tries},
+    tries::{ATTEMPT_PATIENCE, Pace, Tries},
 };
 use crate::queue::{Claim, Command, JobId, Outcome, Rev, State};
 
-/// How long a stopping node tries to find a successor.
-const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a stopping leader tries to find a successor, and for how long each time: nothing is
+/// written meanwhile, so a try that fails should fail soon.
+const HAND_OVER_TRIES: usize = 3;
+const HAND_OVER_PATIENCE: Duration = Duration::from_millis(700);
 /// How long a stopping node finishes what is under way.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -117,8 +119,8 @@ impl Handle {
         is_running.then_some(()).ok_or(Unavailable::NotApplied(Reason::ShuttingDown))
     }
 
-    /// Carries out commands, each on its own but in one entry where they fit; outcomes in their order.
-    /// Safe to repeat inside: each command has its identity.
+    /// Carries out commands, each on its own but in one entry where they fit; outcomes in their
+    /// order. Safe to repeat inside: each command has its identity.
     pub async fn submit(
         &self,
         commands: Vec<Command>,
@@ -142,8 +144,8 @@ impl Handle {
         Ok(outcomes)
     }
 
-    /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Dropping the future gives the
-    /// place up; a grant that comes too late for it is released, its attempt not counted.
+    /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Dropping the future gives
+    /// the place up; a grant that comes too late for it is released, its attempt not counted.
     pub async fn claim(
         &self,
         claim: Claim,
@@ -155,13 +157,15 @@ impl Handle {
         let wait_until = Instant::now() + wait;
         let (reply, answer) = oneshot::channel();
         let claimant = Claimant {
+            origin: Origin::Client,
             work: Work::one(&Command::Claim(claim.clone())),
             claim: Arc::new(claim),
             wait_until,
             hold,
-            deadline: wait_until + hold,
+            deadline: wait_until + hold.max(ATTEMPT_PATIENCE),
             reply,
             parked: None,
+            was_parked: false,
         };
         let node = self.node();
         node.spawn(claims::run(Arc::clone(node), claimant));
@@ -182,7 +186,7 @@ impl Handle {
             let _permit = node.admission.admit_read().map_err(Unavailable::NotApplied)?;
             let deadline = Instant::now() + hold;
             let mut pace = Pace::default();
-            while !node.reach_barrier(deadline).await {
+            while !node.reach_barrier(deadline.max(Instant::now() + ATTEMPT_PATIENCE)).await {
                 let route = node.route_by(deadline).await;
                 if Instant::now() >= deadline || route.is_none() {
                     return Err(node.give_up(Tries::default()));
@@ -193,8 +197,8 @@ impl Handle {
         Ok(node.look(|machine| View { value: view(machine.state()), rev: machine.state().rev() }))
     }
 
-    /// Waits until a job is in a terminal state or gone, or `wait` has passed, whichever is first; then
-    /// the caller reads. Costs one place among the waiters.
+    /// Waits until a job is in a terminal state or gone, or `wait` has passed, whichever is first;
+    /// then the caller reads. Costs one place among the waiters.
     pub async fn ended(&self, job: &JobId, wait: Duration) -> Result<(), Unavailable> {
         self.must_run()?;
         let node = self.node();
@@ -232,8 +236,9 @@ impl Handle {
         self.node().status()
     }
 
-    /// Waits until this node cannot go on (its disk failed, or it met an entry that it does not know) and
-    /// says why. Never returns while it runs, nor after [`Handle::stop`]. The process must exit then.
+    /// Waits until this node cannot go on (its disk failed, or it met an entry that it does not
+    /// know) and says why. Never returns while it runs, nor after [`Handle::stop`]. The process
+    /// must exit then.
     pub async fn failed(&self) -> String {
         let mut status = self.node().replica.status();
         let failure = match status.wait_for(|status| status.failure.is_some()).await {
@@ -277,8 +282,12 @@ impl Handle {
             return;
         }
         let drained_by = Instant::now() + DRAIN_PATIENCE;
-        if node.replica.status().borrow().voters.len() > 1 {
-            let _ = timeout(HAND_OVER_PATIENCE * 2, node.resign(HAND_OVER_PATIENCE)).await;
+        for _ in 0..HAND_OVER_TRIES {
+            let is_alone = node.replica.status().borrow().voters.len() < 2;
+            let leads = matches!(node.standing.borrow().route(), Route::Here { .. });
+            if is_alone || !leads || node.resign(HAND_OVER_PATIENCE).await {
+                break;
+            }
         }
         if timeout_at(drained_by, node.admission.drained()).await.is_err() {
             tracing::warn!("stopping with requests unanswered");
@@ -326,9 +335,9 @@ pub struct LeaderChange {
     pub at_ms: u64,
     /// How long this node knew of no leader, ms.
     pub gap_ms: u64,
-    /// Why, as far as this node can tell: `start` (the first leader it knew), `transfer` (the leader
-    /// before said that it would go), `crash` (nothing listens any more where it was), or `unknown`
-    /// (it fell silent: hung or cut off, which look alike from one node).
+    /// Why, as far as this node can tell: `start` (the first leader it knew), `transfer` (the
+    /// leader before said that it would go), `crash` (nothing listens any more where it was), or
+    /// `unknown` (it fell silent: hung or cut off, which look alike from one node).
     pub cause: &'static str,
 }
 

@@ -13,8 +13,8 @@
 //!   expiry (ticks) · reads (ReadIndex) · claims (long polls)  ◀── waiters, ended
 //! ```
 //!
-//! A request is a loop in [`Handle`]: find the leader, try there, and on a setback try again until the
-//! request's deadline. It remembers one thing of its past: whether it may have been proposed.
+//! A request is a loop in [`Handle`]: find the leader, try there, and on a setback try again until
+//! the request's deadline. It remembers one thing of its past: whether it may have been proposed.
 
 mod admission;
 mod calls;

@@ -24,7 +24,7 @@ use super::{
     expiry, forward,
     gather::Pump,
     machine::{Bells, Machine},
-    parked::{Tickets, Visitors},
+    parked::{self, Tickets, Visitors},
     proposer,
     reads::{self, Reads},
     routing::{self, Standing},
@@ -174,6 +174,7 @@ impl Node {
         self.spawn_until_stopped(forward::run(Arc::clone(self)));
         self.spawn_until_stopped(reads::run(Arc::clone(self)));
         self.spawn_until_stopped(expiry::run(Arc::clone(self)));
+        self.spawn_until_stopped(parked::watch_leader(Arc::clone(self)));
     }
 
     /// Runs a task beside the caller.

@@ -33,8 +33,9 @@ use super::{
     claims::Delivery,
     gather::Setback,
     open::Node,
+    routing::Route,
 };
-use crate::queue::Outcome;
+use crate::queue::{Claim, Outcome, RequestId, WorkerId};
 
 /// How long the leader tries to reach the node that a claim came from.
 const REACH_PATIENCE: Duration = Duration::from_secs(2);
@@ -42,17 +43,27 @@ const REACH_PATIENCE: Duration = Duration::from_secs(2);
 const CALL_PATIENCE: Duration = Duration::from_secs(1);
 const REACH_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a leader where claims are parked is asked whether it is there, and how long it has to
+/// say so: Raft may go on naming a leader that is gone for as long as nobody can be elected.
+const PING_EVERY: Duration = Duration::from_millis(250);
+const PING_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Claims of this node's callers that are parked at the leader.
 #[derive(Debug)]
 pub(super) struct Tickets {
     next: AtomicU64,
+    issued: Notify,
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<Result<Outcome, Refusal>>>>,
 }
 
 impl Tickets {
     /// A restarted node must not name its claims as its former self did: `first` is random.
     pub(super) fn starting_at(first: u64) -> Arc<Self> {
-        Arc::new(Self { next: AtomicU64::new(first), waiting: Mutex::default() })
+        Arc::new(Self {
+            next: AtomicU64::new(first),
+            issued: Notify::new(),
+            waiting: Mutex::default(),
+        })
     }
 
     /// A ticket that this process has not used.
@@ -60,6 +71,7 @@ impl Tickets {
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, outcome) = oneshot::channel();
         self.lock().insert(ticket, sender);
+        self.issued.notify_one();
         Settled { tickets: Arc::clone(self), ticket, outcome }
     }
 
@@ -69,8 +81,31 @@ impl Tickets {
         waiting.is_some_and(|waiting| waiting.send(outcome).is_ok())
     }
 
+    /// Gives up on the leader: what became of every claim there is unknown.
+    fn lose_all(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<Result<Outcome, Refusal>>>> {
         self.waiting.lock().expect("nothing panics while the tickets are locked")
+    }
+}
+
+/// Looks after the leader while claims of this node wait there, until the future is dropped.
+pub(super) async fn watch_leader(node: Arc<Node>) {
+    loop {
+        let issued = node.tickets.issued.notified();
+        if node.tickets.lock().is_empty() {
+            issued.await;
+        }
+        sleep(PING_EVERY).await;
+        let route = node.standing.borrow().route();
+        if node.tickets.lock().is_empty() || !matches!(route, Route::There { .. }) {
+            continue;
+        }
+        if node.ask(&route, &Request::Ping, PING_PATIENCE).await.is_err() {
+            node.tickets.lose_all();
+        }
     }
 }
 
@@ -105,26 +140,49 @@ impl Drop for Settled {
 /// Claims that peers have parked here, so that they can call them off.
 #[derive(Debug, Default)]
 pub(super) struct Visitors {
-    bells: Mutex<BTreeMap<(PeerId, u64), Arc<Notify>>>,
+    present: Mutex<Present>,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    bells: BTreeMap<(PeerId, u64), Arc<Notify>>,
+    /// The last ticket under which a peer sent a claim of that identity.
+    tickets: BTreeMap<Identity, u64>,
+}
+
+/// What makes a claim of a peer the same claim when it is sent again.
+type Identity = (PeerId, WorkerId, RequestId);
+
+impl Present {
+    fn forget(&self, from: PeerId, ticket: u64) {
+        if let Some(bell) = self.bells.get(&(from, ticket)) {
+            bell.notify_one();
+        }
+    }
 }
 
 impl Visitors {
-    /// Notes a claim that came from a peer.
-    pub(super) fn receive(self: &Arc<Self>, from: PeerId, ticket: u64) -> Visit {
+    /// Notes a claim that came from a peer. If it came before, under a ticket that the peer has
+    /// given up on, that one is called off: two in line would take two jobs' bells, and one of them
+    /// for nobody.
+    pub(super) fn receive(self: &Arc<Self>, from: PeerId, ticket: u64, claim: &Claim) -> Visit {
+        let identity = (from, claim.worker.clone(), claim.request_id.clone());
         let bell = Arc::new(Notify::new());
-        self.lock().insert((from, ticket), Arc::clone(&bell));
-        Visit { visitors: Arc::clone(self), from, ticket, bell }
+        let mut present = self.lock();
+        if let Some(before) = present.tickets.insert(identity.clone(), ticket) {
+            present.forget(from, before);
+        }
+        present.bells.insert((from, ticket), Arc::clone(&bell));
+        Visit { visitors: Arc::clone(self), from, ticket, identity, bell }
     }
 
     /// Calls a claim off, if it is still here.
     pub(super) fn forget(&self, from: PeerId, ticket: u64) {
-        if let Some(bell) = self.lock().get(&(from, ticket)) {
-            bell.notify_one();
-        }
+        self.lock().forget(from, ticket);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(PeerId, u64), Arc<Notify>>> {
-        self.bells.lock().expect("nothing panics while the visitors are locked")
+    fn lock(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().expect("nothing panics while the visitors are locked")
     }
 }
 
@@ -134,20 +192,25 @@ pub(super) struct Visit {
     visitors: Arc<Visitors>,
     from: PeerId,
     ticket: u64,
+    identity: Identity,
     bell: Arc<Notify>,
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.visitors.lock().remove(&(self.from, self.ticket));
+        let mut present = self.visitors.lock();
+        present.bells.remove(&(self.from, self.ticket));
+        if present.tickets.get(&self.identity) == Some(&self.ticket) {
+            present.tickets.remove(&self.identity);
+        }
     }
 }
 
 /// What arrives where a claim's caller waits.
 pub(super) type Answer = oneshot::Receiver<Result<Delivery, Setback>>;
 
-/// Waits for what a parked claim comes to and tells the node that it came from. `_permit` counts the
-/// claim until then.
+/// Waits for what a parked claim comes to and tells the node that it came from. `_permit` counts
+/// the claim until then.
 pub(super) async fn settle_later(
     node: Arc<Node>,
     visit: Visit,
@@ -207,5 +270,76 @@ impl Node {
         let status = self.replica.status();
         let status = status.borrow();
         status.voters.iter().chain(&status.learners).find(|peer| peer.id == id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        node::samples::claim,
+        queue::{Answer, Rev},
+    };
+
+    fn nothing() -> Outcome {
+        Outcome { rev: Rev(1), result: Ok(Answer::Claimed(Vec::new())) }
+    }
+
+    #[tokio::test]
+    async fn what_the_leader_says_reaches_the_one_who_waits_once() {
+        let tickets = Tickets::starting_at(u64::MAX);
+        let mut settled = tickets.issue();
+        let other = tickets.issue();
+        assert_ne!(settled.ticket, other.ticket);
+        assert!(tickets.settle(settled.ticket, Ok(nothing())));
+        assert_eq!(settled.outcome().await, Ok(nothing()));
+        assert!(!tickets.settle(settled.ticket, Ok(nothing())), "a second word is not wanted");
+    }
+
+    #[test]
+    fn an_outcome_is_taken_by_the_asker_or_refused_and_never_lost_between() {
+        let tickets = Tickets::starting_at(0);
+        let mut early = tickets.issue();
+        assert!(tickets.settle(early.ticket, Ok(nothing())));
+        assert_eq!(early.close(), Some(Ok(nothing())));
+        let mut late = tickets.issue();
+        assert_eq!(late.close(), None);
+        assert!(!tickets.settle(late.ticket, Ok(nothing())));
+        let dropped = tickets.issue().ticket;
+        assert!(!tickets.settle(dropped, Ok(nothing())));
+        drop((early, late));
+        assert!(tickets.lock().is_empty());
+    }
+
+    async fn is_called_off(visit: &Visit) -> bool {
+        tokio::time::timeout(Duration::ZERO, visit.bell.notified()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_visit_is_called_off_by_the_peer_that_made_it_and_no_other() {
+        let visitors = Arc::new(Visitors::default());
+        let visit = visitors.receive(1, 7, &claim("w", "r"));
+        visitors.forget(2, 7);
+        visitors.forget(1, 8);
+        assert!(!is_called_off(&visit).await);
+        visitors.forget(1, 7);
+        assert!(is_called_off(&visit).await);
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_is_sent_again_takes_the_place_of_the_one_before() {
+        let visitors = Arc::new(Visitors::default());
+        let first = visitors.receive(1, 7, &claim("w", "r"));
+        let others = [(2, "w", "r"), (1, "v", "r"), (1, "w", "q")]
+            .map(|(from, worker, request)| visitors.receive(from, 8, &claim(worker, request)));
+        assert!(!is_called_off(&first).await);
+        let second = visitors.receive(1, 9, &claim("w", "r"));
+        assert!(is_called_off(&first).await);
+        drop(first);
+        let third = visitors.receive(1, 10, &claim("w", "r"));
+        assert!(is_called_off(&second).await, "the first's end did not hide the second");
+        drop((second, third, others));
+        let present = visitors.lock();
+        assert!(present.bells.is_empty() && present.tickets.is_empty());
     }
 }

@@ -12,8 +12,8 @@ use super::{
     routing::Route,
 };
 
-/// Entries that may be in flight. While they are, the next one fills: enough to keep the log's fsync
-/// and the network busy at once, few enough that entries grow under load.
+/// Entries that may be in flight. While they are, the next one fills: enough to keep the log's
+/// fsync and the network busy at once, few enough that entries grow under load.
 pub(super) const ENTRIES_IN_FLIGHT: usize = 4;
 /// How long an entry may still get its outcome after this node lost office: a successor usually
 /// commits what was in flight.

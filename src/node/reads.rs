@@ -1,6 +1,6 @@
-//! Linearizable reads by `ReadIndex` (Raft §6.4): find an index that a quorum's leader had committed after
-//! the read arrived, apply it here, look. One round at a time serves every read that came before it
-//! started.
+//! Linearizable reads by `ReadIndex` (Raft §6.4): find an index that a quorum's leader had
+//! committed after the read arrived, apply it here, look. One round at a time serves every read
+//! that came before it started.
 
 use std::{
     mem,
@@ -11,7 +11,7 @@ use std::{
 use raft::LogIndex;
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -62,8 +62,8 @@ pub(super) async fn run(node: Arc<Node>) {
 }
 
 impl Node {
-    /// Applies here whatever was acknowledged anywhere before this call; `false` when that failed for
-    /// now, which changes nothing.
+    /// Applies here whatever was acknowledged anywhere before this call; `false` when that failed
+    /// for now, which changes nothing.
     pub(super) async fn reach_barrier(&self, deadline: Instant) -> bool {
         let Some(index) = self.reads.index(deadline).await else { return false };
         let applied = timeout_at(deadline, self.replica.wait_applied(index)).await;
@@ -81,11 +81,10 @@ impl Node {
         match &route {
             Route::Nowhere => None,
             Route::Here { .. } => {
+                let asked = timeout(ROUND_PATIENCE, self.replica.read_index());
                 tokio::select! {
                     biased;
-                    index = timeout_at(Instant::now() + ROUND_PATIENCE, self.replica.read_index()) => {
-                        index.ok()?.ok()
-                    }
+                    index = asked => index.ok()?.ok(),
                     () = self.rerouted(&route) => None,
                 }
             }

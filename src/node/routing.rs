@@ -1,7 +1,7 @@
 //! Who carries requests out: this node, another, or nobody yet.
 //!
-//! A node that Raft elects does not lead the queue at once: it first takes office, which is to apply
-//! every entry of earlier terms and to take the replicated clock from there (guarantees §5).
+//! A node that Raft elects does not lead the queue at once: it first takes office, which is to
+//! apply every entry of earlier terms and to take the replicated clock from there (guarantees §5).
 
 use std::{sync::Arc, time::Duration};
 
@@ -120,8 +120,8 @@ fn enter(node: &Arc<Node>) {
     }
 }
 
-/// Applies what earlier terms left, takes the replicated clock, and opens the door; gives up when the
-/// term is over.
+/// Applies what earlier terms left, takes the replicated clock, and opens the door; gives up when
+/// the term is over.
 async fn take_office(node: Arc<Node>, term: u64) {
     let mut standing = node.standing.subscribe();
     let is_over = |standing: &Standing| standing.term != term || standing.role != Role::Leader;

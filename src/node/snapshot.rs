@@ -19,7 +19,8 @@ use crate::queue::{Image, Record, RestoreError, State};
 const SNAPSHOT_FORMAT: u16 = 1;
 /// The one Raft group that there is today.
 const GROUP: u32 = 0;
-/// The longest record: a job with the greatest payload, result, progress and history, and room to grow.
+/// The longest record: a job with the greatest payload, result, progress and history, and room to
+/// grow.
 const RECORD_BYTES_MAX: usize = 32 << 20;
 /// What is gathered before it is written to the file.
 const BUFFER_BYTES: usize = 256 << 10;

@@ -21,6 +21,8 @@ const LAG_MAX: u64 = 1_000;
 const PING_PATIENCE: Duration = Duration::from_millis(300);
 /// A connection that fails sooner than this was refused: nothing listens there any more.
 const REFUSED_WITHIN: Duration = Duration::from_millis(100);
+/// How long each peer has to hear that this node is about to hand over.
+const NOTICE_PATIENCE: Duration = Duration::from_millis(500);
 /// How long one try to catch up with the leader may take, and the pause after it.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
@@ -93,8 +95,8 @@ impl Node {
         self.leaders().resigned_term = Some(term);
     }
 
-    /// Tells everyone that this node is about to hand its leadership over, so that nobody has to guess
-    /// why it changed, and hands it over.
+    /// Tells everyone that this node is about to hand its leadership over, so that nobody has to
+    /// guess why it changed, and hands it over.
     pub(super) async fn resign(self: &Arc<Self>, patience: Duration) -> bool {
         let Route::Here { term } = self.standing.borrow().route() else { return false };
         self.note_resignation(term);
@@ -104,11 +106,11 @@ impl Node {
             if peer.id != status.me.id {
                 let (node, request) = (Arc::clone(self), Request::Resigning { term }.encode());
                 let notice =
-                    async move { node.replica.call(&peer, request, REFUSED_WITHIN).await.is_ok() };
+                    async move { node.replica.call(&peer, request, NOTICE_PATIENCE).await.is_ok() };
                 notices.spawn_on(notice, &self.runtime);
             }
         }
-        let _ = timeout(REFUSED_WITHIN, notices.join_all()).await;
+        notices.join_all().await;
         self.replica.hand_over(patience).await
     }
 
@@ -147,9 +149,9 @@ impl Node {
     }
 }
 
-/// Says why the leadership changed, as far as one node can tell. A former leader that neither refuses
-/// a connection nor said that it would go was silent for a while: hung or cut off, which look alike
-/// from here.
+/// Says why the leadership changed, as far as one node can tell. A former leader that neither
+/// refuses a connection nor said that it would go was silent for a while: hung or cut off, which
+/// look alike from here.
 async fn explain(node: Arc<Node>, term: u64, before: Peer) {
     if before.id == node.replica.status().borrow().me.id {
         return;

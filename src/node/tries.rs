@@ -13,6 +13,10 @@ use super::{
 };
 use crate::queue::Outcome;
 
+/// What a single attempt is given at the least, however short the hold: a `hold` of 0 asks not to
+/// be held without a leader, not to be refused by one that is there.
+pub(super) const ATTEMPT_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What is certain about a request that has no outcome yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tries {
@@ -42,8 +46,9 @@ impl Tries {
 }
 
 impl Node {
-    /// Has work carried out by whoever leads, again and again, until there are outcomes or the deadline
-    /// has passed. Each command has an identity, so that repeating it is safe.
+    /// Has work carried out by whoever leads, again and again, until there are outcomes or the
+    /// deadline has passed; an attempt that begins before the deadline has [`ATTEMPT_PATIENCE`].
+    /// Each command has an identity, so that repeating it is safe.
     pub(super) async fn carry_out(
         &self,
         work: Work,
@@ -52,10 +57,11 @@ impl Node {
         let mut tries = Tries::default();
         let mut pace = Pace::default();
         while let Some(route) = self.route_by(deadline).await {
+            let attempt_by = deadline.max(Instant::now() + ATTEMPT_PATIENCE);
             let attempt = match &route {
                 Route::Nowhere => Err(Setback::NotProposed),
-                Route::Here { .. } => self.proposer.submit(work.clone(), deadline).await,
-                Route::There { .. } => self.forwarder.submit(work.clone(), deadline).await,
+                Route::Here { .. } => self.proposer.submit(work.clone(), attempt_by).await,
+                Route::There { .. } => self.forwarder.submit(work.clone(), attempt_by).await,
             };
             match attempt {
                 Ok(outcomes) => return Ok(outcomes),

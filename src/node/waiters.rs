@@ -104,8 +104,8 @@ impl Place {
         self.bell.notified().await;
     }
 
-    /// Leaves with `taken`, what it was granted. The bell it was rung by is spent if one of those is of
-    /// the kind that rang; else it is passed on.
+    /// Leaves with `taken`, what it was granted. The bell it was rung by is spent if one of those
+    /// is of the kind that rang; else it is passed on.
     pub(super) fn leave_with<'a>(
         self,
         mut taken: impl Iterator<Item = (&'a QueueName, &'a WorkType)>,

@@ -207,5 +207,4 @@ pub struct LostWork {
 }
 
 #[cfg(test)]
-#[path = "claims/tests.rs"]
 mod tests;

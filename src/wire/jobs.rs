@@ -264,7 +264,7 @@ pub enum Done {
 /// `POST /work/add_batch`.
 #[derive(Debug, Clone, Serialize)]
 pub struct AddBatchRequest<Item = AddRequest> {
-    /// The jobs, 1–1000.
+    /// The jobs, at most 1000.
     pub items: Vec<Item>,
     /// Whether one bad item rejects them all (the default), or each answers for itself.
     pub atomic: bool,
@@ -369,5 +369,4 @@ pub(super) fn work_id(fields: &mut Fields<'_>) -> Result<JobId, ApiError> {
 }
 
 #[cfg(test)]
-#[path = "jobs/tests.rs"]
 mod tests;

@@ -256,5 +256,4 @@ pub struct ForNodeResponse {
 }
 
 #[cfg(test)]
-#[path = "read/tests.rs"]
 mod tests;

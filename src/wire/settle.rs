@@ -74,7 +74,7 @@ fn json(fields: &mut Fields<'_>, name: &str) -> Result<Option<Box<RawValue>>, Ap
 /// `POST /work/complete_batch`. Each item answers for itself.
 #[derive(Debug, Clone, Serialize)]
 pub struct CompleteBatchRequest<Item = CompleteRequest> {
-    /// 1–1000.
+    /// At most 1000.
     pub items: Vec<Item>,
 }
 
@@ -199,7 +199,7 @@ pub struct HeartbeatRequest {
     /// Whose leases they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_id: Option<WorkerId>,
-    /// The leases, 1–1000.
+    /// The leases, at most 1000; with none it only asks whether to drain.
     pub items: Vec<Beat>,
 }
 
@@ -286,5 +286,4 @@ pub enum BeatStatus {
 }
 
 #[cfg(test)]
-#[path = "settle/tests.rs"]
 mod tests;

@@ -13,58 +13,63 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a machine that does something else besides.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a finished command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Said {
     /// Its stdout, if it ended with this code.
     #[track_caller]
-    pub fn with_code(self, code: i32) -> String {
-        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+    pub(crate) fn with_code(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}", self.shortly());
         self.stdout.trim_end().to_owned()
     }
 
     /// Its stderr, if it ended with this code and said nothing else.
     #[track_caller]
-    pub fn complaint(self, code: i32) -> String {
-        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        assert_eq!(self.stdout, "");
+    pub(crate) fn complaint(self, code: i32) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{}", self.shortly());
         self.stderr.trim_end().to_owned()
+    }
+
+    /// What it said, without pages of ids.
+    fn shortly(&self) -> String {
+        let stdout: String = self.stdout.chars().take(500).collect();
+        format!("stdout: {stdout}\nstderr: {}", self.stderr)
     }
 }
 
 /// A user: a home, and nothing else in the environment.
-pub struct User {
-    pub home: TempDir,
+pub(crate) struct User {
+    pub(crate) home: TempDir,
     variables: Vec<(String, String)>,
 }
 
 impl User {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { home: tempfile::tempdir().unwrap(), variables: vec![] }
     }
 
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.variables.push((name.into(), value.into()));
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         self.path(name).display().to_string()
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_queue"));
         command
             .args(words)
@@ -81,14 +86,14 @@ impl User {
 
     /// Runs `queue` to its end.
     #[track_caller]
-    pub fn queue(&self, words: &[&str]) -> Said {
+    pub(crate) fn queue(&self, words: &[&str]) -> Said {
         finish(self.command(words).spawn().unwrap())
     }
 }
 
 /// Waits for a command's end, and kills it when that takes too long.
 #[track_caller]
-pub fn finish(mut child: Child) -> Said {
+pub(crate) fn finish(mut child: Child) -> Said {
     let stdout = read_aside(child.stdout.take().unwrap());
     let stderr = read_aside(child.stderr.take().unwrap());
     let status = wait(&mut child, PATIENCE);
@@ -123,7 +128,7 @@ fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
 }
 
 /// Looks again and again until `condition` holds; whether it did in time.
-pub fn until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + patience;
     while !condition() {
         if Instant::now() >= end {
@@ -135,13 +140,13 @@ pub fn until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
 }
 
 /// Sends a signal to a process that the test has started.
-pub fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 /// Two neighbouring ports, below those that the system hands out, that nobody uses now and that no
 /// other test of this process is given.
-pub fn two_ports() -> u16 {
+pub(crate) fn two_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let of_process = u16::try_from(std::process::id() % 100).unwrap() * 100;
     loop {
@@ -154,16 +159,16 @@ pub fn two_ports() -> u16 {
 }
 
 /// A running `queue serve`. Killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Option<Child>,
-    pub address: String,
-    pub port: u16,
+    pub(crate) address: String,
+    pub(crate) port: u16,
 }
 
 impl Server {
     /// Starts a node in `data_dir` and waits until it leads or follows somebody.
     #[track_caller]
-    pub fn start(user: &User, data_dir: &Path) -> Self {
+    pub(crate) fn start(user: &User, data_dir: &Path) -> Self {
         let port = two_ports();
         let listen = format!("127.0.0.1:{port}");
         let data_dir = data_dir.display().to_string();
@@ -174,7 +179,7 @@ impl Server {
     }
 
     /// Starts it without waiting.
-    pub fn spawn(user: &User, port: u16, words: &[&str]) -> Self {
+    pub(crate) fn spawn(user: &User, port: u16, words: &[&str]) -> Self {
         let mut command = user.command(words);
         let log = std::fs::File::create(user.path(&format!("serve-{port}.log"))).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -182,19 +187,19 @@ impl Server {
     }
 
     #[track_caller]
-    pub fn await_leader(&self, user: &User) {
+    pub(crate) fn await_leader(&self, user: &User) {
         let words = ["leader", "--addr", &self.address];
         let is_there = until(PATIENCE, || user.queue(&words).code == Some(0));
         assert!(is_there, "no leader: {}", self.log(user));
     }
 
-    pub fn log(&self, user: &User) -> String {
+    pub(crate) fn log(&self, user: &User) -> String {
         std::fs::read_to_string(user.path(&format!("serve-{}.log", self.port))).unwrap()
     }
 
     /// Asks it to end, and waits until it has.
     #[track_caller]
-    pub fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();
         signal(&child, Signal::TERM);
         let status = wait(&mut child, PATIENCE);

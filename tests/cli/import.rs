@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Server, User, finish};
+use crate::harness::{PATIENCE, Server, User, finish, signal, until};
 
 fn user_and_server() -> (User, Server) {
     let mut user = User::new();
@@ -14,7 +15,8 @@ fn user_and_server() -> (User, Server) {
 }
 
 fn lines(count: u32) -> String {
-    (1..=count).map(|n| format!("{{\"n\": {n}}}\n")).collect()
+    let lines: Vec<String> = (1..=count).map(|n| format!("{{\"n\": {n}}}")).collect();
+    lines.join("\n") + "\n"
 }
 
 #[test]
@@ -67,4 +69,24 @@ fn stdin_is_a_file_too() {
     let table = finish(child).with_code(0);
     assert!(table.trim().starts_with("added 3 jobs in "), "{table}");
     user.queue(&["add", "--file", "/nonexistent"]).complaint(2);
+}
+
+#[test]
+fn an_interrupted_import_says_how_far_it_came() {
+    let (user, _server) = user_and_server();
+    let mut command = user.command(&["add", "--file", "-", "--import-id", "imp", "-o", "json"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    // A whole batch, and an input that stays open.
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines(1000).as_bytes()).unwrap();
+    let last = ["get", "imp-1000"];
+    assert!(until(PATIENCE, || user.queue(&last).code == Some(0)));
+    signal(&child, Signal::INT);
+    let error: Value = serde_json::from_str(&finish(child).complaint(130)).unwrap();
+    assert_eq!(
+        (&error["code"], &error["details"]["import_id"]),
+        (&"interrupted".into(), &"imp".into())
+    );
+    // The jobs are there; whether the answer was too is a race that the import does not decide.
+    assert!([0, 1000].contains(&error["details"]["acknowledged"].as_i64().unwrap()), "{error}");
 }

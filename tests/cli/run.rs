@@ -91,6 +91,22 @@ fn a_cancelled_job_ends_its_command() {
     assert!(said.stderr.contains("was cancelled"), "{}", said.stderr);
 }
 
+#[test]
+fn a_command_whose_server_is_gone_ends_with_its_lease() {
+    let mut user = User::new();
+    let server = Server::start(&user, &user.path("data"));
+    user.set("QUEUE_ADDR", &server.address);
+    let mark = user.path("started");
+    let script = format!("touch {}; exec sleep 600", mark.display());
+    let words = ["run", "--lease", "500ms", "--", "sh", "-c", &script];
+    let running = user.command(&words).spawn().unwrap();
+    assert!(until(PATIENCE, || mark.exists()));
+    drop(server);
+    let said = finish(running);
+    assert_eq!(said.code, Some(4), "{}", said.stderr);
+    assert!(said.stderr.contains("lost its lease"), "{}", said.stderr);
+}
+
 /// A process that is gone, or dead and only not yet collected by the test environment's first process.
 fn has_ended(id: &str) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return true };

@@ -149,9 +149,9 @@ fn printed_settings_say_where_they_came_from() {
 fn one_cluster_file_starts_three_nodes_and_one_may_die() {
     let user = User::new();
     let ports = [two_ports(), two_ports(), two_ports()];
-    let nodes: String =
-        (1..=3).map(|n| format!("  n{n}: {{host: 127.0.0.1, port: {}}}\n", ports[n - 1])).collect();
-    let text = format!("voters: [n1, n2, n3]\nlog: warn\nnodes:\n{nodes}");
+    let node = |n: usize| format!("  n{n}: {{host: 127.0.0.1, port: {}}}", ports[n - 1]);
+    let nodes = [node(1), node(2), node(3)].join("\n");
+    let text = format!("voters: [n1, n2, n3]\nlog: warn\nnodes:\n{nodes}\n");
     let file = user.write("cluster.yaml", &text);
     let start = |n: usize| {
         let data = user.path(&format!("n{n}")).display().to_string();

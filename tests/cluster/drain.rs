@@ -30,11 +30,10 @@ fn ten_thousand_jobs_survive_the_death_of_each_voter_twice_over() {
     let seed = seed();
     let mut cluster = Cluster::of_three();
     let jobs: Vec<String> = (0..JOBS).map(|number| format!("job-{number}")).collect();
-    let payload = |number: usize| json!({"payload": {"n": number}});
+    let body = |number: usize| json!({"work_id": jobs[number], "payload": {"n": number}});
     let file = cluster.directory.path().join("jobs.ndjson");
-    let lines = jobs.iter().enumerate().fold(String::new(), |mut text, (number, job)| {
-        writeln!(text, r#"{{"work_id":"{job}","payload":{{"n":{number}}}}}"#)
-            .expect("into a string");
+    let lines = (0..JOBS).fold(String::new(), |mut text, number| {
+        writeln!(text, "{}", body(number)).expect("into a string");
         text
     });
     fs::write(&file, lines).expect("the file of jobs");
@@ -42,10 +41,8 @@ fn ten_thousand_jobs_survive_the_death_of_each_voter_twice_over() {
     let addresses = cluster.addresses();
     let recorder = Recorder::new();
     let started = Instant::now();
-    let adding = recorder.on_adding(
-        &addresses[0],
-        jobs.iter().cloned().enumerate().map(|(number, job)| (job, payload(number))),
-    );
+    let adding = recorder
+        .on_adding(&addresses[0], (0..JOBS).map(|number| (jobs[number].clone(), body(number))));
     let mut command = Command::new(env!("CARGO_BIN_EXE_queue"))
         .args(["--addr", &cluster.urls(), "add", "--file"])
         .arg(&file)
@@ -72,7 +69,7 @@ fn ten_thousand_jobs_survive_the_death_of_each_voter_twice_over() {
         job: Some(&jobs[0]),
         token: None,
         request: None,
-        body: json!({"work_id": jobs[0], "payload": {"n": 0}}),
+        body: body(0),
     };
     assert_eq!(client.insist(&again).1["duplicate"], true, "an id is added once");
     each_job_is_completed(&addresses);
@@ -161,7 +158,7 @@ fn each_job_is_completed(addresses: &[String]) {
 fn a_voter_that_was_away_past_the_purge_comes_back_by_snapshot_while_writes_flow() {
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_queue"));
     let flags =
-        ["--snapshot-log-bytes", "65536", "--kept-entries", "50", "--segment-bytes", "65536"];
+        ["--snapshot-log-bytes", "1048576", "--kept-entries", "50", "--segment-bytes", "1048576"];
     let mut cluster = Cluster::stopped(binary, &[], &flags);
     cluster.start_all();
     let away = (cluster.leader() + 1) % 3;
@@ -178,7 +175,7 @@ fn a_voter_that_was_away_past_the_purge_comes_back_by_snapshot_while_writes_flow
             let mut caller = Caller::to(&others);
             while !is_done.load(Ordering::Relaxed) {
                 let id = format!("job-{}", added.load(Ordering::Relaxed));
-                let body = json!({"work_id": id, "payload": "x".repeat(500)});
+                let body = json!({"work_id": id, "payload": "x".repeat(4000)});
                 let (status, answer) = caller.insist("POST", "/work/add", Some(&body));
                 assert!(status == 201 || status == 200, "{answer}");
                 added.fetch_add(1, Ordering::Relaxed);

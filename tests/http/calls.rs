@@ -90,6 +90,19 @@ async fn a_batch_is_all_or_nothing_unless_it_says_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_batch_does_nothing_and_says_at_which_revision() {
+    let site = Site::start().await;
+    let rev = site.done("/work/add", r#"{"work_id":"j"}"#).await["rev"].clone();
+    let added = site.done("/work/add_batch", r#"{"items":[]}"#).await;
+    let nothing = json!({"status": "added", "count": 0, "work_ids": [], "items": [], "rev": rev});
+    assert_eq!(added, nothing);
+    let completed = site.done("/work/complete_batch", r#"{"items":[]}"#).await;
+    assert_eq!(completed, json!({"items": [], "rev": rev}));
+    let beaten = site.done("/work/heartbeat", r#"{"node_id":"w","items":[]}"#).await;
+    assert_eq!(beaten, json!({"items": [], "drain": false, "rev": rev}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_claims_has_a_token_for_each_job() {
     let site = Site::start().await;
     site.done("/work/add_batch", r#"{"items":[{},{},{}]}"#).await;

@@ -1,8 +1,10 @@
-//! `docs/errors.md` says what the table says.
+//! `docs/errors.md` says what the table says, and `docs/api.md` names paths that exist.
 
 use std::{fmt::Write as _, fs, path::Path};
 
 use quorate::wire::{Applied, Code};
+
+use crate::support::Site;
 
 const HEAD: &str = "# Errors
 
@@ -35,6 +37,22 @@ fn the_page_of_errors_is_the_table() {
         page,
         "run with UPDATE=1 and look at the change"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_of_the_manual_exists() {
+    let site = Site::start().await;
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md");
+    let manual = fs::read_to_string(manual).unwrap();
+    let calls = manual.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`:"));
+    let calls: Vec<_> = calls.filter_map(|(call, _)| call.split_once(' ')).collect();
+    assert_eq!(calls.len(), 18, "{calls:?}");
+    for (method, path) in calls {
+        let path = path.replace("{work_id}", "no").replace("{node_id}", "no");
+        let reply = site.send(method, &path, &[], b"").await;
+        let is_there = reply.status != 405 && reply.json()["details"].get("path").is_none();
+        assert!(is_there, "{method} {path}: {reply:?}");
+    }
 }
 
 fn page() -> String {

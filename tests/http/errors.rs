@@ -38,7 +38,7 @@ async fn a_bad_field_is_named() {
         ("/work/claim", r#"{"node_id":"w","max":5}"#, "max"),
         ("/work/claim_batch", r#"{"node_id":"w","max":1001}"#, "max"),
         ("/work/start", r#"{"work_id":"j"}"#, "token"),
-        ("/work/heartbeat", r#"{"items":[]}"#, "items"),
+        ("/work/heartbeat", r#"{"items":{}}"#, "items"),
         ("/work/fail", r#"{"work_id":"j","token":1,"reason":"x"}"#, "reason"),
         ("/work/release", r#"{"work_id":"j","token":1.5}"#, "token"),
         ("/work/cancel", "{}", "work_id"),

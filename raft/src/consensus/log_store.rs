@@ -4,11 +4,12 @@
 use std::{
     fmt::Debug,
     io,
-    ops::{Bound, RangeBounds},
+    ops::{Bound, Range, RangeBounds},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use openraft::{
     OptionalSend,
     entry::RaftEntry,
@@ -106,17 +107,25 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: R,
     ) -> io::Result<Vec<Entry>> {
-        let from = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
-        };
-        let to = match range.end_bound() {
-            Bound::Included(index) => index + 1,
-            Bound::Excluded(index) => *index,
-            Bound::Unbounded => u64::MAX,
-        };
-        self.read(from, to, u64::MAX).await
+        let Range { start, end } = half_open(&range);
+        self.read(start, end, u64::MAX).await
+    }
+
+    /// Piece by piece: what waits to be applied may be far more than memory should hold twice.
+    async fn entries_stream<R>(
+        &mut self,
+        range: R,
+    ) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    where
+        R: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let Range { start, end } = half_open(&range);
+        let pieces = stream::try_unfold((self.clone(), start), move |(store, next)| async move {
+            let piece = store.read(next, end, REPLICATION_BYTES).await?;
+            let last = piece.last().map(|entry| entry.log_id.index);
+            Ok::<_, io::Error>(last.map(|last| (piece, (store, last + 1))))
+        });
+        pieces.map_ok(|piece| stream::iter(piece.into_iter().map(Ok))).try_flatten().boxed()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -197,6 +206,20 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let bytes = codec::encode(&upto).into();
         self.write_durably(vec![Record::Purge { upto: upto.index, bytes }]).await
     }
+}
+
+fn half_open(range: &impl RangeBounds<u64>) -> Range<u64> {
+    let start = match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index + 1,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(index) => index + 1,
+        Bound::Excluded(index) => *index,
+        Bound::Unbounded => u64::MAX,
+    };
+    start..end
 }
 
 fn decode_mark<T: serde::de::DeserializeOwned>(bytes: Option<&Bytes>) -> io::Result<Option<T>> {

@@ -164,7 +164,7 @@ impl AppendLane {
             let in_flight = self.in_flight();
             let stalls_at = self.heard + self.stall;
             let Some(link) = &mut self.link else { return Err(FrameError::Closed.into()) };
-            let has_queued = link.writer.queued_bytes() > 0;
+            let has_queued = link.writer.has_queued();
             let may_take = in_flight < WINDOW
                 && self.sizes.iter().sum::<usize>() < WINDOW_BYTES
                 && link.writer.queued_bytes() < WRITE_BYTES;

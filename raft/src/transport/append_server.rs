@@ -32,7 +32,7 @@ where
         pin!(append(stream::poll_fn(move |context| taken.poll_recv(context)).boxed()));
     let mut unanswered = VecDeque::with_capacity(capacity);
     loop {
-        let has_queued = writer.queued_bytes() > 0;
+        let has_queued = writer.has_queued();
         let is_full = writer.queued_bytes() >= WRITE_BYTES;
         tokio::select! { biased;
             flushed = writer.flush(), if has_queued => flushed?,

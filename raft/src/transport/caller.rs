@@ -180,7 +180,7 @@ async fn serve(
     let mut used = Instant::now();
     let mut received = used;
     loop {
-        let has_queued = link.writer.queued_bytes() > 0;
+        let has_queued = link.writer.has_queued();
         let may_take = link.writer.queued_bytes() < WRITE_BYTES;
         let check_at =
             if in_flight.is_empty() { used + CLIENT_IDLE } else { Instant::now() + grace };

@@ -197,13 +197,15 @@ impl FrameReader {
 pub(crate) struct FrameWriter {
     sink: WriteHalf<Box<dyn Connection>>,
     buffer: BytesMut,
+    /// Whether the sink may hold back something of what it has taken.
+    is_dirty: bool,
     /// Since when the peer has taken nothing of what is queued.
     stuck_since: Option<Instant>,
 }
 
 impl FrameWriter {
     pub(crate) fn new(sink: WriteHalf<Box<dyn Connection>>) -> Self {
-        Self { sink, buffer: BytesMut::new(), stuck_since: None }
+        Self { sink, buffer: BytesMut::new(), is_dirty: false, stuck_since: None }
     }
 
     /// Queues a frame with an encoded body. [`FrameWriter::flush`] sends it.
@@ -260,6 +262,11 @@ impl FrameWriter {
         self.buffer.len()
     }
 
+    /// Whether [`FrameWriter::flush`] has anything to do.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.buffer.is_empty() || self.is_dirty
+    }
+
     /// Sends what is queued. Safe to cancel: the next flush goes on where this one stopped.
     ///
     /// # Errors
@@ -274,8 +281,11 @@ impl FrameWriter {
                 written => self.buffer.advance(written),
             }
             self.stuck_since = None;
+            self.is_dirty = true;
         }
-        Ok(self.sink.flush().await?)
+        self.sink.flush().await?;
+        self.is_dirty = false;
+        Ok(())
     }
 }
 

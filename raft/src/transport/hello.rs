@@ -151,3 +151,58 @@ impl Hello {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        let from = Peer { id: 1, label: "a".to_owned(), address: "h:1".to_owned() };
+        Hello {
+            cluster: "c".to_owned(),
+            group: 0,
+            cluster_id: 9,
+            from,
+            to: 2,
+            to_label: "b".to_owned(),
+            channel: Channel::Calls,
+        }
+    }
+
+    #[test]
+    fn a_hello_begins_with_its_magic_and_version() {
+        let body = hello().to_body();
+        assert_eq!(&body[..10], b"QRAFT\0\xff\n\x01\0");
+        assert_eq!(Hello::from_body(&body), Ok(hello()));
+    }
+
+    #[test]
+    fn another_version_is_named_before_its_hello_is_read() {
+        let mut body = hello().to_body().to_vec();
+        body[8] = 7;
+        body.truncate(10);
+        assert_eq!(Hello::from_body(&body), Err(HelloError::Version(7)));
+    }
+
+    #[test]
+    fn what_is_no_hello_is_refused() {
+        let body = hello().to_body();
+        assert_eq!(Hello::from_body(b"GET / HTTP/1.1"), Err(HelloError::NotRaft));
+        assert_eq!(Hello::from_body(&body[..9]), Err(HelloError::NotRaft));
+        assert!(matches!(Hello::from_body(&body[..20]), Err(HelloError::Decode(_))));
+    }
+
+    #[test]
+    fn only_who_was_dialled_answers() {
+        let me = Peer { id: 2, label: "b".to_owned(), address: "h:2".to_owned() };
+        assert_eq!(hello().is_for("c", 0, &me), Ok(()));
+        let by_address = Hello { to: 0, to_label: String::new(), ..hello() };
+        assert_eq!(by_address.is_for("c", 0, &me), Ok(()));
+        assert!(matches!(hello().is_for("d", 0, &me), Err(Refusal::Cluster { .. })));
+        assert!(matches!(hello().is_for("c", 1, &me), Err(Refusal::Group { .. })));
+        for other in [Peer { id: 3, ..me.clone() }, Peer { label: "x".to_owned(), ..me.clone() }] {
+            let refused = hello().is_for("c", 0, &other);
+            assert!(matches!(refused, Err(Refusal::AnotherNode { .. })), "{refused:?}");
+        }
+    }
+}

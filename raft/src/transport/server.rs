@@ -199,7 +199,7 @@ impl<S: StateMachine> Server<S> {
     ) -> Result<(), FrameError> {
         let mut in_hand = JoinSet::new();
         loop {
-            let has_queued = writer.queued_bytes() > 0;
+            let has_queued = writer.has_queued();
             let is_full = writer.queued_bytes() >= WRITE_BYTES;
             tokio::select! { biased;
                 flushed = writer.flush(), if has_queued => flushed?,

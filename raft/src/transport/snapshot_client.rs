@@ -86,7 +86,7 @@ pub(crate) async fn send(
         }
         let is_complete = progress.received == length;
         let patience = if is_complete { INSTALL_DEADLINE } else { CHUNK_DEADLINE };
-        let has_queued = link.writer.queued_bytes() > 0;
+        let has_queued = link.writer.has_queued();
         let Link { reader, writer, .. } = &mut link;
         tokio::select! { biased;
             frame = reader.next() => {

@@ -7,8 +7,8 @@ use crate::{
 };
 
 /// Compares bytes with those that the first version wrote, which stand in a file of this room; with
-/// `UPDATE=1` writes that file. A difference is a new format: give it a new number, and keep reading
-/// the old one.
+/// `UPDATE=1` writes that file. A difference is a new format: give it a new number, and keep
+/// reading the old one.
 pub(in crate::node) fn assert_golden(file: &str, found: &[(String, Bytes)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/node").join(file);
     let mut lines = String::new();

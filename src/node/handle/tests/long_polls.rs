@@ -151,3 +151,38 @@ async fn many_long_polls_at_one_follower_hold_up_nothing_else() {
     assert_eq!(jobs.len(), 300);
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_is_held_without_a_leader_no_longer_than_its_hold() {
+    let mut cluster = Cluster::of(3).await;
+    let [survivor, other] = cluster.followers().await[..] else { panic!("two followers") };
+    let hold = Duration::from_millis(600);
+    let polling = tokio::spawn({
+        let node = cluster.node(survivor).clone();
+        async move { node.claim(claim("w", "r"), PATIENCE, hold).await }
+    });
+    wait_parked(&cluster, 1).await;
+    let leader = cluster.leader().await;
+    cluster.crash(other).await;
+    cluster.crash(leader).await;
+    let refused = timeout(PATIENCE / 2, polling).await.unwrap().unwrap();
+    assert!(refused.is_err(), "{refused:?}");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopping_node_sends_its_long_polls_away_and_keeps_those_of_others() {
+    let mut cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    let follower = cluster.followers().await[0];
+    let at_leader = poll_for_job(cluster.node(leader), "own");
+    let at_follower = poll_for_job(cluster.node(follower), "others");
+    wait_parked(&cluster, 2).await;
+    cluster.stop(leader).await;
+    let refused = timeout(PATIENCE, at_leader).await.unwrap().unwrap();
+    assert_eq!(refused, Err(Unavailable::NotApplied(Reason::ShuttingDown)));
+    submit(cluster.node(follower), add("a")).await;
+    let granted = timeout(PATIENCE, at_follower).await.unwrap().unwrap().unwrap();
+    assert_eq!(grant_of(&granted).unwrap().job, id("a"));
+    cluster.end().await;
+}

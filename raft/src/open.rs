@@ -1,0 +1,197 @@
+//! How a replica comes up: the disk first, then who it is, then openraft, then the open door.
+
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    CallHandler, Disk, Environment, Listener, Net, OpenError, Options, Peer, PeerId, StateMachine,
+    bootstrap::Bootstrapper,
+    consensus::{
+        Raft,
+        blocking::Blocking,
+        config,
+        log_store::{LOG_CACHE_BYTES, LogStore},
+        machine_store::MachineStore,
+        network::Network,
+    },
+    directory::{self, DataDirectory},
+    log::{Log, LogOptions, Recovered},
+    replica::{Inner, ROOM_KIB, Running},
+    snapshots::SnapshotStore,
+    tasks,
+    transport::{
+        caller::Callers,
+        link::{Dialer, Identity},
+        server::{self, Server},
+        snapshot_server::SnapshotIntake,
+    },
+};
+
+/// The Raft group of this replica; there is one as yet, and the formats have room for more.
+const GROUP: u64 = 0;
+
+/// Opens a replica; see [`crate::Replica::open`]. Nothing runs when it fails.
+pub(crate) async fn open<S: StateMachine>(
+    options: Options,
+    environment: Environment,
+    machine: S,
+    calls: Arc<dyn CallHandler>,
+) -> Result<Inner<S>, OpenError> {
+    options.validate()?;
+    let Environment { disk, net, seed } = environment;
+    let address = options.listen;
+    let listener = net.listen(address).await;
+    let listener = listener.map_err(|source| OpenError::Listen { address, source })?;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let blocking = Blocking::on(&*disk);
+    let stored = Stored::open(&options, disk, blocking, rng.random_range(1..=PeerId::MAX)).await?;
+    let Stored { directory, log, recovered, snapshots } = stored;
+
+    let identity = Arc::new(identity(&options, directory.identity().peer_id));
+    let network = network(&options, net, identity.clone(), blocking);
+    let callers = network.callers.clone();
+    let how = options.bootstrap.clone();
+    let bootstrapper = Bootstrapper::new(identity.clone(), directory, blocking, how)?;
+
+    let log_store = LogStore::new(log.clone(), &recovered, blocking);
+    let log_store = log_store.map_err(|source| cannot("read the log", source))?;
+    let machine = MachineStore::new(machine, snapshots.clone(), blocking);
+    let config = config(&options)?;
+    let raft = Raft::new(identity.me.id, config, network, log_store, machine.clone()).await;
+    let raft = raft.map_err(|fatal| cannot("recover", std::io::Error::other(fatal.to_string())))?;
+
+    let parts =
+        Parts { identity, raft, callers, bootstrapper: Arc::new(bootstrapper), log, snapshots };
+    Ok(parts.start(&options, blocking, listener, machine, calls, &mut rng))
+}
+
+/// What was opened and does not run yet.
+struct Parts<S: StateMachine> {
+    identity: Arc<Identity>,
+    raft: Raft<S>,
+    callers: Arc<Callers>,
+    bootstrapper: Arc<Bootstrapper>,
+    log: Log,
+    snapshots: SnapshotStore,
+}
+
+impl<S: StateMachine> Parts<S> {
+    fn start(
+        self,
+        options: &Options,
+        blocking: Blocking,
+        listener: Box<dyn Listener>,
+        machine: MachineStore<S>,
+        calls: Arc<dyn CallHandler>,
+        rng: &mut StdRng,
+    ) -> Inner<S> {
+        let Self { identity, raft, callers, bootstrapper, log, snapshots } = self;
+        let me = identity.me.clone();
+        let directory = bootstrapper.directory();
+        let (stop, stops) = watch::channel(());
+        let (failure, failed) = watch::channel(None);
+        let (status, observer) = tasks::observe(raft.clone(), identity.clone(), failed);
+        let server = Server {
+            identity,
+            raft: raft.clone(),
+            bootstrapper: bootstrapper.clone(),
+            calls,
+            snapshots: SnapshotIntake::new(raft.clone(), snapshots.clone(), blocking),
+        };
+        let server = server::listen(Arc::new(server), listener, stops);
+        let seed = rng.random();
+        let due = options.snapshot_log_bytes;
+        let tasks = vec![
+            observer,
+            tasks::bootstrap(bootstrapper, raft.clone(), callers.clone(), seed, failure),
+            tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
+        ];
+        let applied = machine.applied();
+        let room = Semaphore::new(ROOM_KIB);
+        let running = Mutex::new(Some(Running { server, stop, tasks }));
+        Inner {
+            me,
+            raft,
+            machine,
+            callers,
+            status,
+            applied,
+            log,
+            room,
+            directory,
+            blocking,
+            seeds: AtomicU64::new(rng.random()),
+            running,
+        }
+    }
+}
+
+fn identity(options: &Options, id: PeerId) -> Identity {
+    Identity {
+        cluster: options.cluster.clone(),
+        group: GROUP,
+        me: Peer { id, label: options.label.clone(), address: options.advertise.clone() },
+        cluster_id: watch::Sender::new(0),
+    }
+}
+
+/// What the directory holds.
+struct Stored {
+    directory: DataDirectory,
+    log: Log,
+    recovered: Recovered,
+    snapshots: SnapshotStore,
+}
+
+impl Stored {
+    async fn open(
+        options: &Options,
+        disk: Arc<dyn Disk>,
+        blocking: Blocking,
+        fresh_id: PeerId,
+    ) -> Result<Self, OpenError> {
+        let path = options.data_dir.clone();
+        let expected = directory::Identity {
+            peer_id: fresh_id,
+            cluster: options.cluster.clone(),
+            cluster_id: 0,
+            group_id: GROUP,
+            label: options.label.clone(),
+        };
+        let segment_bytes = options.segment_bytes;
+        let log_options = LogOptions { segment_bytes, cache_bytes: LOG_CACHE_BYTES };
+        let open = move || {
+            let directory = DataDirectory::open(disk.clone(), &path, expected)?;
+            let snapshots = SnapshotStore::open(disk.clone(), &directory.snapshots_dir())?;
+            let (log, recovered) = Log::open(disk, &directory.log_dir(), log_options)?;
+            Ok(Self { directory, log, recovered, snapshots })
+        };
+        let opened = blocking.run(move || Ok(open())).await;
+        opened.map_err(|source| cannot("open the data directory", source))?
+    }
+}
+
+fn network(
+    options: &Options,
+    net: Arc<dyn Net>,
+    identity: Arc<Identity>,
+    blocking: Blocking,
+) -> Network {
+    let election = Duration::from_millis(options.timing.election_max_ms);
+    // Twice the time after which a peer counts as silent: a partition that has healed must not be
+    // waited out by a connection, or a connect, whose packets TCP repeats ever more seldom.
+    let deadline = (2 * election).max(Duration::from_millis(250));
+    let stall = (4 * election).max(Duration::from_millis(500));
+    let dialer = Arc::new(Dialer { net, identity, deadline });
+    let callers = Arc::new(Callers::new(dialer.clone()));
+    Network { dialer, callers, stall, blocking }
+}
+
+fn cannot(action: &str, source: std::io::Error) -> OpenError {
+    OpenError::Io { action: action.to_owned(), source }
+}
