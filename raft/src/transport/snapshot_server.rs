@@ -65,20 +65,16 @@ impl<S: StateMachine> SnapshotIntake<S> {
             *partial = Some(Partial { from, meta, length, incoming });
         }
         loop {
-            // Taken out while it is written to: what fails half-way is not resumed.
-            let Some(at) = partial.take() else { return Err(FrameError::Closed) };
-            let received = at.incoming.received();
+            let Some(at) = partial.as_ref() else { return Err(FrameError::Closed) };
+            let (received, length) = (at.incoming.received(), at.length);
             writer.queue(Kind::SnapshotReceived, 0, &received)?;
+            // What fails from here to the next piece leaves what there is for the next try.
             writer.flush().await?;
-            if received >= at.length {
-                return self.install(begin, at.incoming, writer).await;
-            }
-            match reader.next().await {
-                Ok(frame) => *partial = Some(self.write(at, frame).await?),
-                Err(error) => {
-                    *partial = Some(at);
-                    return Err(error);
-                }
+            let frame = if received < length { Some(reader.next().await?) } else { None };
+            let Some(at) = partial.take() else { return Err(FrameError::Closed) };
+            match frame {
+                Some(frame) => *partial = Some(self.write(at, frame).await?),
+                None => return self.install(begin, at.incoming, writer).await,
             }
         }
     }

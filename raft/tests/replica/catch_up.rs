@@ -13,6 +13,7 @@ use raft::ProposeError;
 
 use crate::{
     cluster::{Node, converged, eventually, leader, three_with, write},
+    cut_net::CutNet,
     register::POISON,
 };
 
@@ -53,6 +54,34 @@ async fn a_follower_behind_the_purged_log_catches_up_by_snapshot_while_writes_fl
     nodes[late].stop().await;
     nodes[late].start().await;
     converged(&nodes, last).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_arrives_although_its_connection_breaks_again_and_again() {
+    let mut nodes = three_with(|options| options.kept_entries = 1).await;
+    let at = leader(&nodes).await;
+    let late = (at + 1) % 3;
+    nodes[late].stop().await;
+    let large = write(&nodes, &"x".repeat(8 << 20)).await;
+    write(&nodes, "behind").await;
+    // Eight pieces.
+    write(&nodes, &"y".repeat(8 << 20)).await;
+    let taken = nodes[leader(&nodes).await].replica().snapshot().await.unwrap();
+    assert!(taken > large.index);
+    let cable = CutNet::default();
+    nodes[late].net = Arc::new(cable.clone());
+    nodes[late].start().await;
+    let mut polls = 0_u32;
+    eventually("a snapshot on the follower", || {
+        // After about 5, 10, 20, 40 … ms: often while the pieces flow, and in the end long enough.
+        polls += 1;
+        if polls.is_power_of_two() {
+            cable.reset();
+        }
+        nodes[late].status().snapshot_index >= taken
+    })
+    .await;
+    converged(&nodes, taken).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

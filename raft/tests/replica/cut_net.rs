@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -20,20 +20,29 @@ use tokio::{
 
 /// One node's cable.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct CutNet(Arc<AtomicBool>);
+pub(crate) struct CutNet {
+    is_cut: Arc<AtomicBool>,
+    resets: Arc<AtomicU64>,
+}
 
 impl CutNet {
     /// Pulls the cable out, or puts it in.
     pub(crate) fn set_cut(&self, is_cut: bool) {
-        self.0.store(is_cut, Ordering::SeqCst);
+        self.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+
+    /// Breaks every connection that is open now.
+    pub(crate) fn reset(&self) {
+        self.resets.fetch_add(1, Ordering::SeqCst);
     }
 
     fn wrap(&self, inner: Box<dyn Connection>) -> Box<dyn Connection> {
-        Box::new(Cable { inner, cut: self.0.clone(), retry: Box::pin(sleep(Duration::ZERO)) })
+        let (net, resets) = (self.clone(), self.resets.load(Ordering::SeqCst));
+        Box::new(Cable { inner, net, resets, retry: Box::pin(sleep(Duration::ZERO)) })
     }
 
     async fn whole(&self) {
-        while self.0.load(Ordering::SeqCst) {
+        while self.is_cut.load(Ordering::SeqCst) {
             sleep(Duration::from_millis(2)).await;
         }
     }
@@ -75,21 +84,26 @@ impl Listener for CutListener {
 
 struct Cable {
     inner: Box<dyn Connection>,
-    cut: Arc<AtomicBool>,
+    net: CutNet,
+    /// How often the net had been reset when this was opened.
+    resets: u64,
     retry: Pin<Box<Sleep>>,
 }
 
 impl Cable {
     /// Ready when the cable is in; else looks again in a moment.
-    fn poll_whole(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while self.cut.load(Ordering::SeqCst) {
+    fn poll_whole(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.net.resets.load(Ordering::SeqCst) != self.resets {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            if !self.net.is_cut.load(Ordering::SeqCst) {
+                return Poll::Ready(Ok(()));
+            }
             let again = tokio::time::Instant::now() + Duration::from_millis(2);
             self.retry.as_mut().reset(again);
-            if self.retry.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
-            }
+            std::task::ready!(self.retry.as_mut().poll(context));
         }
-        Poll::Ready(())
     }
 }
 
@@ -99,7 +113,7 @@ impl AsyncRead for Cable {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        std::task::ready!(self.poll_whole(context));
+        std::task::ready!(self.poll_whole(context))?;
         Pin::new(&mut self.inner).poll_read(context, buffer)
     }
 }
@@ -110,7 +124,7 @@ impl AsyncWrite for Cable {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.poll_whole(context));
+        std::task::ready!(self.poll_whole(context))?;
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 
