@@ -234,9 +234,11 @@ impl Cluster<'_> {
                 self.hosts[place].body.disk.fail_sync_after(0);
                 self.hosts[place].restart_at = Some(self.elapsed() + lasts);
             }
-            Fault::Ambush(place) => {
+            Fault::Ambush(distance) => {
+                let place = (hit(Victim::Leader) + distance) % HOSTS.len();
                 self.note(&format!("{} is to crash in its next term", HOSTS[place]));
                 self.hosts[place].ambushed_in = self.term(place);
+                self.begin(Planned { fault: Fault::Crash(Victim::Leader), ..planned });
             }
             Fault::Slow => {
                 self.note(&format!("slow links for {lasts:?}"));

@@ -30,8 +30,8 @@ pub enum Fault {
     Isolate(Victim),
     /// Bytes from one host to the others are lost, and come through the other way.
     Mute(Victim),
-    /// The power of one host is cut, for a moment, as soon as it has come to a newer term: a vote that
-    /// it gave then must be on its disk.
+    /// The leader crashes, and the power of one of the others (the next, or the one after it) is cut for
+    /// a moment as soon as it has come to a newer term: a vote that it gave then must be on its disk.
     Ambush(Place),
     /// The next sync of one host fails: it must stop, and is started again.
     FailSync(Victim),
@@ -54,7 +54,7 @@ pub struct Planned {
 /// and an ambush.
 pub fn plan(rng: &mut StdRng, from: Duration, until: Duration) -> Vec<Planned> {
     let mut certain = vec![
-        Fault::Ambush(rng.random_range(0..HOSTS.len())),
+        Fault::Ambush(rng.random_range(1..HOSTS.len())),
         Fault::Crash(Victim::Leader),
         Fault::Isolate(Victim::Leader),
         Fault::Crash(Victim::Host(rng.random_range(0..HOSTS.len()))),
@@ -74,8 +74,7 @@ pub fn plan(rng: &mut StdRng, from: Duration, until: Duration) -> Vec<Planned> {
 }
 
 fn draw(rng: &mut StdRng) -> Fault {
-    let place = rng.random_range(0..HOSTS.len());
-    let host = Victim::Host(place);
+    let host = Victim::Host(rng.random_range(0..HOSTS.len()));
     match rng.random_range(0..14) {
         0 | 1 => Fault::Crash(Victim::Leader),
         2 | 3 => Fault::Crash(host),
@@ -85,7 +84,7 @@ fn draw(rng: &mut StdRng) -> Fault {
         8 => Fault::Mute(Victim::Leader),
         9 => Fault::Mute(host),
         10 => Fault::FailSync(host),
-        11 | 12 => Fault::Ambush(place),
+        11 | 12 => Fault::Ambush(rng.random_range(1..HOSTS.len())),
         _ => Fault::Slow,
     }
 }
