@@ -101,3 +101,62 @@ pub fn cuts(fault: Fault, victim: Place) -> Cuts {
         _ => Cuts::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const FROM: Duration = Duration::from_secs(4);
+    const UNTIL: Duration = Duration::from_secs(58);
+
+    fn story(seed: u64) -> Vec<Planned> {
+        plan(&mut StdRng::seed_from_u64(seed), FROM, UNTIL)
+    }
+
+    #[test]
+    fn every_story_hits_the_leader_in_each_way() {
+        for seed in 0..200 {
+            let story = story(seed);
+            for certain in [
+                Fault::Crash(Victim::Leader),
+                Fault::Isolate(Victim::Leader),
+                Fault::Mute(Victim::Leader),
+            ] {
+                assert!(
+                    story.iter().any(|planned| planned.fault == certain),
+                    "{seed}: {certain:?}"
+                );
+            }
+            assert!(
+                story.iter().any(|planned| matches!(planned.fault, Fault::Ambush(_))),
+                "{seed}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_story_is_in_order_and_ends_in_time() {
+        for seed in 0..200 {
+            let story = story(seed);
+            assert!(story.is_sorted_by_key(|planned| planned.at));
+            assert!(story.iter().all(|planned| planned.at >= FROM));
+            assert!(story.iter().all(|planned| planned.at + planned.lasts <= UNTIL));
+        }
+    }
+
+    #[test]
+    fn a_seed_is_one_story() {
+        assert_eq!(story(7), story(7));
+        assert_ne!(story(7), story(8));
+    }
+
+    #[test]
+    fn a_muted_host_still_hears() {
+        let isolated = cuts(Fault::Isolate(Victim::Host(1)), 1);
+        assert_eq!(isolated, Cuts::from([(1, 0), (0, 1), (1, 2), (2, 1)]));
+        assert_eq!(cuts(Fault::Mute(Victim::Host(1)), 1), Cuts::from([(1, 0), (1, 2)]));
+        assert_eq!(cuts(Fault::Slow, 1), Cuts::new());
+    }
+}
