@@ -116,6 +116,25 @@ mod tests {
     }
 
     #[test]
+    fn the_documents_list_every_code() {
+        let document = include_str!("../../docs/cli.md");
+        for exit in [
+            Exit::OK,
+            Exit::FAILED,
+            Exit::USAGE,
+            Exit::NOT_FOUND,
+            Exit::CONFLICT,
+            Exit::UNAVAILABLE,
+            Exit::DENIED,
+            Exit::JOB_FAILED,
+            Exit::NOTHING_TO_CLAIM,
+            Exit::INTERRUPTED,
+        ] {
+            assert!(document.contains(&format!("\n| {} |", exit.0)), "{exit:?}");
+        }
+    }
+
+    #[test]
     fn a_call_without_an_answer_is_worth_a_retry() {
         let unreachable =
             ClientError::Unreachable { addresses: String::new(), reason: String::new() };

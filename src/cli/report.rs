@@ -4,11 +4,14 @@ use std::io::{self, Write as _};
 
 use bytes::Bytes;
 use comfy_table::{
-    Attribute, Cell as TableCell, Color as TableColor, ContentArrangement, Table as ComfyTable,
-    presets,
+    Attribute, Cell as TableCell, Color as TableColor, ColumnConstraint, ContentArrangement,
+    Table as ComfyTable, presets,
 };
 
 use crate::{config::Format, queue::JobState};
+
+/// A narrower terminal folds whole lines by itself: columns of a letter each would not be read.
+const FOLDING_WIDTH_MIN: u16 = 60;
 
 /// A command's answer, ready to be printed in any format.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +105,7 @@ impl Table {
 
     fn render(&self, look: Look) -> String {
         let mut table = ComfyTable::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::NOTHING);
         if !look.is_terminal {
             table.force_no_tty();
         }
@@ -117,8 +120,21 @@ impl Table {
         for row in &self.rows {
             table.add_row(row.iter().map(styled));
         }
+        // The lines of a list stay lines, whatever the terminal makes of them.
+        let is_list = !self.header.is_empty();
+        if !is_list && table.width().is_some_and(|width| width >= FOLDING_WIDTH_MIN) {
+            fold_values(&mut table);
+        }
         let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
         lines.join("\n")
+    }
+}
+
+/// Folds long values to the terminal, and no names.
+fn fold_values(table: &mut ComfyTable) {
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(names) = table.column_mut(0) {
+        names.set_constraint(ColumnConstraint::ContentWidth);
     }
 }
 

@@ -60,7 +60,8 @@ pub(super) struct RunArgs {
     /// The lease, extended while the command runs.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = config::duration)]
     lease: Duration,
-    /// Where a server of one's own keeps its data [default: a folder that is removed at the end].
+    /// Be a server, whoever else answers, and keep its data there [default: a folder that is removed
+    /// at the end].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The command.
@@ -206,9 +207,15 @@ enum End {
 
 /// Says that the job runs, and keeps its lease until it ends.
 async fn hold(client: &Client, worker: &WorkerId, work: &GrantedWork, asked: Instant) -> Ended {
-    // A heartbeat says the same, so a `start` that is lost does no harm.
-    drop(client.start(work.work_id.clone(), work.token).await);
-    lease::keep(client, worker, work, asked).await
+    let say_so = async {
+        // A heartbeat says the same, so a `start` that is lost does no harm.
+        drop(client.start(work.work_id.clone(), work.token).await);
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = lease::keep(client, worker, work, asked) => ended,
+        never = say_so => never,
+    }
 }
 
 fn worker_of_this_process() -> WorkerId {

@@ -19,10 +19,12 @@ use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{ClientError, Options};
-use crate::wire::{ApiError, Applied};
+use crate::wire::{ApiError, Applied, Code};
 
 /// An address that takes no connection within this is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -94,7 +96,10 @@ enum Attempt {
 /// What is known of a call over all its attempts so far.
 #[derive(Default)]
 struct Story {
+    /// Whether an attempt may have been carried out.
     may_be_applied: bool,
+    /// The longest pause that a server of the last round asked for.
+    retry_after: Duration,
     last_refusal: Option<Box<ApiError>>,
     last_reason: String,
 }
@@ -119,46 +124,53 @@ impl Transport {
         let mut story = Story::default();
         let mut pause = PAUSE_MIN;
         loop {
-            let mut is_anyone_there = false;
-            let mut at_least = Duration::ZERO;
-            for (place, address) in self.addresses_by_preference() {
-                let attempt = self.attempt(call, address, start, deadline).await;
-                is_anyone_there |= !matches!(attempt, Attempt::NotSent(_));
-                match attempt {
-                    Attempt::Answered(body) => {
-                        self.preferred.store(place, Ordering::Relaxed);
-                        return Ok(RawAnswer { address: address.clone(), body });
-                    }
-                    Attempt::Refused(error) if error.retryable => {
-                        at_least = at_least.max(retry_after(&error));
-                        story.on_refusal(error);
-                    }
-                    Attempt::Refused(error) => return Err(ClientError::Api(error)),
-                    Attempt::NotSent(reason) => story.last_reason = reason,
-                    Attempt::Lost(reason) => story.on_loss(reason),
-                    Attempt::Nonsense(reason) => {
-                        return Err(ClientError::BadAnswer {
-                            address: address.to_string(),
-                            reason,
-                        });
-                    }
-                }
-                if Instant::now() >= deadline {
-                    return Err(self.end(story));
-                }
+            if let Some(ended) = self.round(call, start, deadline, &mut story).await {
+                return ended;
             }
             let is_patience_over = match call.persistence {
                 Persistence::OneRound => true,
-                Persistence::UntilDeadline if is_anyone_there || story.has_been_heard() => false,
+                Persistence::UntilDeadline if story.has_been_heard() => false,
                 Persistence::UntilDeadline => start.elapsed() >= self.options.patience,
             };
-            let rest = jittered(pause).max(at_least);
+            let rest = jittered(pause).max(story.retry_after);
             if is_patience_over || Instant::now() + rest >= deadline {
                 return Err(self.end(story));
             }
             sleep(rest).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Tries each address once, the one that answered last before the others; `None` when no answer of
+    /// theirs ends the call.
+    async fn round(
+        &self,
+        call: &Call<'_>,
+        start: Instant,
+        deadline: Instant,
+        story: &mut Story,
+    ) -> Option<Result<RawAnswer, ClientError>> {
+        story.retry_after = Duration::ZERO;
+        for (place, address) in self.addresses_by_preference() {
+            if Instant::now() >= deadline {
+                return None;
+            }
+            match self.attempt(call, address, start, deadline).await {
+                Attempt::Answered(body) => {
+                    self.preferred.store(place, Ordering::Relaxed);
+                    return Some(Ok(RawAnswer { address: address.clone(), body }));
+                }
+                Attempt::Refused(error) if error.retryable => story.on_refusal(error),
+                Attempt::Refused(error) => return Some(Err(ClientError::Api(error))),
+                Attempt::NotSent(reason) => story.last_reason = reason,
+                Attempt::Lost(reason) => story.on_loss(reason),
+                Attempt::Nonsense(reason) => {
+                    let address = address.to_string();
+                    return Some(Err(ClientError::BadAnswer { address, reason }));
+                }
+            }
+        }
+        None
     }
 
     fn addresses_by_preference(&self) -> impl Iterator<Item = (usize, &Uri)> {
@@ -210,9 +222,9 @@ impl Transport {
         if head.status.is_success() {
             return Attempt::Answered(body);
         }
-        match serde_json::from_slice(&body) {
-            Ok(error) => Attempt::Refused(Box::new(error)),
-            Err(_) => Attempt::Nonsense(describe(head.status)),
+        match refusal(head.status, &body) {
+            Some(error) => Attempt::Refused(Box::new(error)),
+            None => Attempt::Nonsense(describe(head.status)),
         }
     }
 
@@ -237,6 +249,8 @@ impl Transport {
 
 impl Story {
     fn on_refusal(&mut self, error: Box<ApiError>) {
+        let retry_after = Duration::from_millis(error.retry_after_ms().unwrap_or(0));
+        self.retry_after = self.retry_after.max(retry_after);
         self.may_be_applied |= is_unknown(&error);
         self.last_reason.clone_from(&error.error);
         self.last_refusal = Some(error);
@@ -271,12 +285,36 @@ fn request(
     request.body(Full::new(rendered.body)).map_err(|error| format!("{address}: {error}"))
 }
 
-fn retry_after(error: &ApiError) -> Duration {
-    Duration::from_millis(error.retry_after_ms().unwrap_or(0))
-}
-
 fn is_unknown(error: &ApiError) -> bool {
     error.applied == Applied::Unknown
+}
+
+/// The error in a body. A code that only a newer server knows is read as the plainest one of the same
+/// status; its own name stands in `details.code`.
+fn refusal(status: StatusCode, body: &[u8]) -> Option<ApiError> {
+    let mut error: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let given = error.get("code")?.clone();
+    if Code::deserialize(&given).is_ok() {
+        return serde_json::from_value(error.into()).ok();
+    }
+    error.insert("code".into(), plainest(status)?.as_str().into());
+    let error: ApiError = serde_json::from_value(error.into()).ok()?;
+    Some(error.with("code", given))
+}
+
+fn plainest(status: StatusCode) -> Option<Code> {
+    Some(match status {
+        StatusCode::BAD_REQUEST => Code::InvalidArgument,
+        StatusCode::UNAUTHORIZED => Code::Unauthorized,
+        StatusCode::FORBIDDEN => Code::Forbidden,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::CONFLICT => Code::WrongState,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::PayloadTooLarge,
+        StatusCode::TOO_MANY_REQUESTS => Code::RateLimited,
+        StatusCode::SERVICE_UNAVAILABLE => Code::NotReady,
+        StatusCode::GATEWAY_TIMEOUT => Code::OutcomeUnknown,
+        _ => return None,
+    })
 }
 
 fn describe(status: StatusCode) -> String {

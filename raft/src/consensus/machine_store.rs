@@ -153,7 +153,9 @@ impl<S: StateMachine> RaftStateMachine<TypeConfig> for MachineStore<S> {
             let old = std::mem::replace(&mut *store.write(), restored);
             // Millions of objects die here, on this thread rather than on the one that applies.
             drop(old);
-            store.index.send_replace(meta.last_log_id.map_or(0, |id| id.index));
+            let index = meta.last_log_id.map_or(0, |id| id.index);
+            store.index.send_replace(index);
+            tracing::info!(index, bytes = file.len, "installed a snapshot");
             Ok(())
         };
         self.blocking.run(installed).await
@@ -187,6 +189,8 @@ impl<S: StateMachine> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
             let mut writer = snapshots.store.begin(codec::encode(&meta).into(), rate)?;
             S::write(image, &mut writer)?;
             let file = writer.finish()?;
+            let index = meta.last_log_id.map_or(0, |id| id.index);
+            tracing::info!(index, bytes = file.len, "wrote a snapshot");
             snapshots.in_turn(|latest| match latest.map(kept).transpose()? {
                 // A newer one was installed meanwhile.
                 Some(newer) if newer.meta.last_log_id > meta.last_log_id => Ok(newer),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt, future, stream};
 use openraft::{
     OptionalSend,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
@@ -39,8 +39,8 @@ use crate::{
     },
 };
 
-type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;
-type BoxStream<'a, T> = futures_util::stream::BoxStream<'a, T>;
+type BoxFuture<'a, T> = future::BoxFuture<'a, T>;
+type BoxStream<'a, T> = stream::BoxStream<'a, T>;
 
 /// Retries of an unreachable peer wait 20, 40, then 50 ms: a follower that returns is not late.
 const BACKOFF_MS: [u64; 2] = [20, 40];
@@ -143,7 +143,7 @@ impl NetBackoff<TypeConfig> for Client {
 impl NetStreamAppend<TypeConfig> for Client {
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         _option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Result<AppendResult, RpcError>>, RpcError>>
     where
@@ -163,10 +163,12 @@ impl NetStreamAppend<TypeConfig> for Client {
                 }),
             };
             let lane = self.lane.get_mut().expect("never held");
+            // openraft waits out a backoff inside `input`: asked first, an unreachable peer is
+            // dialled at the backoff's pace.
+            let first = input.next().await;
             lane.connect().await.map_err(to_rpc_error)?;
-            let replies = lane.stream(input);
-            let replies =
-                futures_util::StreamExt::map(replies, move |reply| reply.map_err(to_rpc_error));
+            let replies = lane.stream(stream::iter(first).chain(input));
+            let replies = replies.map(move |reply| reply.map_err(to_rpc_error));
             Ok(Box::pin(replies) as BoxStream<'s, _>)
         })
     }

@@ -52,6 +52,8 @@ pub(crate) struct AppendLane {
     /// A connect that outlives the call that began it: a heartbeat's time may be too short for it.
     dialing: Option<BoxFuture<'static, Result<Link, DialError>>>,
     link: Option<Link>,
+    /// The last attempt to connect failed: said once, not at every attempt.
+    is_away: bool,
     /// The sequence number of the last request that was queued, and of the last one answered.
     sent: u64,
     answered: u64,
@@ -85,6 +87,7 @@ impl AppendLane {
             stall,
             dialing: None,
             link: None,
+            is_away: false,
             sent: 0,
             answered: 0,
             sizes: VecDeque::new(),
@@ -108,10 +111,27 @@ impl AppendLane {
         });
         let link = dialing.await;
         self.dialing = None;
+        self.note(link.as_ref().err());
         self.link = Some(link?);
         (self.sent, self.answered, self.first) = (0, 0, 1);
         self.sizes.clear();
         Ok(())
+    }
+
+    /// Says it when the peer goes away or comes back.
+    fn note(&mut self, failure: Option<&DialError>) {
+        let was_away = std::mem::replace(&mut self.is_away, failure.is_some());
+        if self.channel != Channel::Append {
+            return;
+        }
+        let Peer { label, address, .. } = &self.target;
+        match failure {
+            Some(reason) if !was_away => {
+                tracing::warn!(peer = label, address, %reason, "a peer cannot be reached");
+            }
+            None if was_away => tracing::info!(peer = label, address, "a peer is back"),
+            _ => {}
+        }
     }
 
     fn in_flight(&self) -> u64 {

@@ -224,6 +224,21 @@ async fn what_is_no_answer_is_called_so() {
     }
 }
 
+/// A code may be added to the contract at any time: a client of today must not take it for nonsense.
+#[tokio::test]
+async fn a_newer_servers_code_is_read_by_its_status() {
+    let newer = r#"{"error": "Draining.", "code": "draining", "retryable": true, "applied": "no"}"#;
+    let server = Server::start(vec![Reply::Text(503, newer), settled()]).await;
+    let client = client_of(&[&server.address], 5000);
+    client.cancel(JobId::parse("a").unwrap()).await.unwrap();
+    let newer = r#"{"error": "Held.", "code": "on_hold", "retryable": false, "applied": "no"}"#;
+    let server = Server::start(vec![Reply::Text(409, newer)]).await;
+    let error = client_of(&[&server.address], 5000).cancel(JobId::parse("a").unwrap()).await;
+    let Err(ClientError::Api(error)) = error else { panic!("{error:?}") };
+    assert_eq!((error.code, error.error.as_str()), (Code::WrongState, "Held."));
+    assert_eq!(error.details["code"], "on_hold");
+}
+
 #[tokio::test]
 async fn a_question_about_the_present_is_asked_once() {
     let server = Server::start(vec![refuse(Code::NotReady)]).await;
