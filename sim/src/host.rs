@@ -24,9 +24,9 @@ use crate::{clock::SimClock, net::SimNet, recorder::Recorder, schedule::HOSTS, w
 /// The peers' port, on every host.
 const PEER_PORT: u16 = 8771;
 /// Small, so that segments are closed and removed, and snapshots written and sent.
-const SEGMENT_BYTES: u64 = 256 << 10;
-const SNAPSHOT_LOG_BYTES: u64 = 512 << 10;
-const KEPT_ENTRIES: u64 = 100;
+const SEGMENT_BYTES: u64 = 64 << 10;
+const SNAPSHOT_LOG_BYTES: u64 = 64 << 10;
+const KEPT_ENTRIES: u64 = 10;
 /// How long the final read may wait for a leader.
 const READ_HOLD: Duration = Duration::from_secs(20);
 
