@@ -200,6 +200,7 @@ fn the_example_file_shows_every_setting_with_its_default() {
     let shown = Raw::layered(Side::Server, &[], file, &surroundings);
     let shown = Config::resolve(&shown, &surroundings).unwrap();
     assert_eq!((shown.drain_ms, shown.kept_entries), (empty.drain_ms, empty.kept_entries));
+    assert_eq!(shown.disk_reserve_bytes, empty.disk_reserve_bytes);
     assert_eq!((shown.listen, shown.peer_listen), (empty.listen, empty.peer_listen));
     assert_eq!((shown.bootstrap, shown.log), (empty.bootstrap, empty.log));
 }
