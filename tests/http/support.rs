@@ -107,7 +107,7 @@ impl Setup {
         };
         let disk_reserve_bytes = self.disk_reserve_bytes;
         let options = NodeOptions { raft, limits: self.node, disk_reserve_bytes };
-        Node::open(options, environment, RaftRuntime::Current).await.unwrap()
+        Box::pin(Node::open(options, environment, RaftRuntime::Current)).await.unwrap()
     }
 }
 

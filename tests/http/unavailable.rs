@@ -9,7 +9,7 @@ use std::{
 use quorate::node;
 use raft::{Bootstrap, Role};
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 use crate::{
     disks::{Gauge, Stuck},
@@ -59,24 +59,34 @@ async fn a_node_in_no_cluster_is_not_ready() {
     assert_eq!(site.get("/health").await.status, 200);
 }
 
+/// A long poll that is not answered yet.
+async fn poll(site: &Site) -> TcpStream {
+    let body = r#"{"node_id":"w","wait_ms":60000}"#;
+    let bytes = body.len();
+    let head =
+        format!("POST /work/claim HTTP/1.1\r\nHost: localhost\r\nContent-Length: {bytes}\r\n\r\n");
+    let mut stream = site.connect().await;
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    stream
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_too_many_is_told_so_and_the_waiting_one_stays() {
     let limits = node::Limits { claims: 1, ..node::Limits::default() };
     let site = Setup { node: limits, ..Setup::default() }.start().await;
     site.until_ready().await;
-    let body = r#"{"node_id":"waits","wait_ms":60000}"#;
-    let mut waiting = site.connect().await;
-    let head = format!(
-        "POST /work/claim HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    waiting.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    let refused = eventually("the first claim waits", async || {
-        let reply = site.post("/work/claim", r#"{"node_id":"late"}"#).await;
-        (reply.status != 200).then_some(reply)
-    })
-    .await;
-    assert_refused(&refused, 429, "too_many_waiters");
+    let (one, other) = (poll(&site).await, poll(&site).await);
+    // Whichever came first waits; the other is answered.
+    let answered = async {
+        tokio::select! {
+            _ = one.readable() => true,
+            _ = other.readable() => false,
+        }
+    };
+    let is_one = timeout(PATIENCE, answered).await.expect("one of them is answered");
+    let (mut answered, mut waiting) = if is_one { (one, other) } else { (other, one) };
+    let refused = read_reply(&mut answered).await;
+    assert_refused(&refused.unwrap(), 429, "too_many_waiters");
     site.done("/work/add", r#"{"work_id":"j"}"#).await;
     let claimed = read_reply(&mut waiting).await.unwrap().json();
     assert_eq!(claimed["work"]["work_id"], "j", "{claimed}");
