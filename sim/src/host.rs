@@ -12,7 +12,10 @@ use std::{
 
 use jepsen_like::final_read::{Attempt, End, JobLine, JobView, ReadEnd};
 use quorate::{
-    node::{Consistency, Environment, Handle, Limits, Node, NodeOptions, OpenError, RaftRuntime},
+    node::{
+        Consistency, Environment, FileSystem, Handle, Limits, Node, NodeOptions, OpenError,
+        RaftRuntime,
+    },
     queue::{self, AttemptEnd, Filter, State},
 };
 use raft::{Bootstrap, Timing, disk::MemoryDisk};
@@ -183,11 +186,14 @@ impl Body {
                 kept_entries: KEPT_ENTRIES,
             },
             limits: Limits::default(),
+            // A simulated disk has no size.
+            disk_reserve_bytes: 0,
         };
         let disk = Arc::clone(&self.disk);
         let environment = Environment {
             raft: raft::Environment { disk, net: Arc::new(self.net.clone()), seed },
             clock: Arc::new(self.clock),
+            space: Arc::new(FileSystem),
         };
         Node::open(options, environment, RaftRuntime::Current).await
     }

@@ -78,6 +78,9 @@ pub(super) struct ServeArgs {
     /// How many entries stay in the log behind a snapshot [default: 10000].
     #[arg(long, value_name = "N", hide_short_help = true)]
     kept_entries: Option<String>,
+    /// Adds are refused while less than this is free on the disk, bytes [default: 268435456].
+    #[arg(long, value_name = "BYTES", hide_short_help = true)]
+    disk_reserve_bytes: Option<String>,
     /// What is logged to stderr: a level or `target=level` pairs [default: info].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -109,6 +112,7 @@ impl ServeArgs {
             ("segment_bytes", self.segment_bytes),
             ("snapshot_log_bytes", self.snapshot_log_bytes),
             ("kept_entries", self.kept_entries),
+            ("disk_reserve_bytes", self.disk_reserve_bytes),
             ("log", self.log),
             ("log_format", self.log_format),
         ];

@@ -75,6 +75,7 @@ fn environment(disk: Arc<dyn raft::Disk>) -> node::Environment {
     node::Environment {
         raft: raft::Environment { disk, net: Arc::new(raft::OsNet), seed },
         clock: Arc::new(MachineClock::start()),
+        space: Arc::new(node::FileSystem),
     }
 }
 
@@ -96,6 +97,7 @@ fn node_options(config: &Config) -> NodeOptions {
             kept_entries: config.kept_entries,
         },
         limits: node::Limits::default(),
+        disk_reserve_bytes: config.disk_reserve_bytes,
     }
 }
 
@@ -110,13 +112,11 @@ fn bootstrap(bootstrap: &Bootstrap) -> raft::Bootstrap {
 
 fn http_options(config: &Config) -> HttpOptions {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    // The server checks the address again: it is to refuse whatever nobody has accepted.
+    let is_exposed = config.insecure && !config.listen.ip().is_loopback();
     HttpOptions {
         listen: config.listen,
-        exposure: if config.listen.ip().is_loopback() {
-            Exposure::LoopbackOnly
-        } else {
-            Exposure::Insecure
-        },
+        exposure: if is_exposed { Exposure::Insecure } else { Exposure::LoopbackOnly },
         limits: http::Limits {
             body_bytes_max: bytes(config.max_body_bytes),
             connections_max: bytes(config.max_connections),
@@ -162,6 +162,28 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::config::{ConfigFile, Raw, Side, Surroundings};
+
+    /// An address that other machines reach is served only when that was accepted, and accepting it
+    /// changes nothing for one that they do not reach.
+    #[test]
+    fn only_an_accepted_open_address_is_exposed() {
+        let config = |listen: &str| {
+            let flags = [
+                ("data_dir", "/d".to_owned()),
+                ("listen", listen.to_owned()),
+                ("insecure", "true".to_owned()),
+            ];
+            let surroundings = Surroundings::default();
+            let raw = Raw::layered(Side::Server, &flags, ConfigFile::default(), &surroundings);
+            Config::resolve(&raw, &surroundings).unwrap()
+        };
+        let (closed, open) = (config("127.0.0.1:9000"), config("10.1.2.3:9000"));
+        assert_eq!(http_options(&closed).exposure, Exposure::LoopbackOnly);
+        assert_eq!(http_options(&open).exposure, Exposure::Insecure);
+        let not_accepted = Config { insecure: false, ..open };
+        assert_eq!(http_options(&not_accepted).exposure, Exposure::LoopbackOnly);
+    }
 
     #[test]
     fn a_directory_or_port_that_cannot_be_had_is_usage_and_corruption_is_a_failure() {

@@ -119,6 +119,8 @@ pub(super) enum Refusal {
     },
     /// It was proposed and the outcome is unknown.
     Unknown,
+    /// Its disk is (nearly) full. Certainly not proposed.
+    DiskFull,
 }
 
 impl From<Refusal> for Setback {
@@ -128,6 +130,7 @@ impl From<Refusal> for Setback {
             Refusal::Overloaded { retry_after_ms } => Self::Overloaded { retry_after_ms },
             Refusal::TooManyWaiters { retry_after_ms } => Self::TooManyWaiters { retry_after_ms },
             Refusal::Unknown => Self::Unknown,
+            Refusal::DiskFull => Self::DiskFull,
         }
     }
 }
@@ -139,6 +142,7 @@ impl From<Setback> for Refusal {
             Setback::Overloaded { retry_after_ms } => Self::Overloaded { retry_after_ms },
             Setback::TooManyWaiters { retry_after_ms } => Self::TooManyWaiters { retry_after_ms },
             Setback::Unknown => Self::Unknown,
+            Setback::DiskFull => Self::DiskFull,
         }
     }
 }

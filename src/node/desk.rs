@@ -127,6 +127,7 @@ impl Node {
             tracing::warn!(%reason, "a peer's command is refused");
             Setback::NotProposed
         })?;
+        self.room.admit(work.lane)?;
         Ok(self.proposer.enqueue(work.admit(&self.admission)?, deadline))
     }
 

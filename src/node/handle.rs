@@ -69,7 +69,7 @@ pub enum Reason {
     /// This node is stopping.
     #[error("this node is shutting down")]
     ShuttingDown,
-    /// The disk is (nearly) full: adds are refused.
+    /// The leader's disk is (nearly) full: adds are refused.
     #[error("the disk is full")]
     DiskFull,
     /// Too many commands wait for the log.
@@ -307,7 +307,10 @@ pub struct Status {
     pub state_hash: u128,
     /// Since the node started, ms.
     pub uptime_ms: u64,
-    /// Whether a leader is known and this replica has caught up with it.
+    /// Whether this node takes requests: every check holds, but for a disk that has little room left,
+    /// beside which everything but adds goes on.
+    pub is_ready: bool,
+    /// Whether a leader is known, this replica has caught up with it, and its disk is well.
     pub checks: Vec<Check>,
     /// The last change of leader that this node saw.
     pub last_change: Option<LeaderChange>,

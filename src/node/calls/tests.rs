@@ -105,6 +105,7 @@ fn responses_keep_the_bytes_of_their_format() {
         Refusal::Overloaded { retry_after_ms: 1 },
         Refusal::TooManyWaiters { retry_after_ms: 2 },
         Refusal::Unknown,
+        Refusal::DiskFull,
     ];
     let submitted = std::iter::once(Ok(outcomes())).chain(refusals.map(Err)).collect();
     let claimed = Outcome { rev: Rev(7), result: Ok(Answer::Claimed(Vec::new())) };
