@@ -95,13 +95,17 @@ impl<S: StateMachine> Parts<S> {
         let directory = bootstrapper.directory();
         let (stop, stops) = watch::channel(());
         let (failure, failed) = watch::channel(None);
-        let (status, observer) = tasks::observe(raft.clone(), identity.clone(), failed);
+        let (heard, last_heard) = watch::channel(None);
+        let silence = Duration::from_millis(2 * options.timing.election_max_ms);
+        let (status, observer) =
+            tasks::observe(raft.clone(), identity.clone(), last_heard, silence, failed);
         let server = Server {
             identity,
             raft: raft.clone(),
             bootstrapper: bootstrapper.clone(),
             calls,
             snapshots: SnapshotIntake::new(raft.clone(), snapshots.clone(), blocking),
+            heard,
         };
         let server = server::listen(Arc::new(server), listener, stops);
         let seed = rng.random();

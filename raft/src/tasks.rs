@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    LogIndex, PeerId, ReadError, StateMachine, Status,
+    LogIndex, PeerId, ReadError, Role, StateMachine, Status,
     bootstrap::{Bootstrapper, Ended},
     consensus::{
         Raft, observe, spawn,
@@ -28,10 +28,13 @@ use crate::{
 };
 
 /// Keeps a [`Status`] up to date. The leader is hidden until this replica has recovered: before
-/// that, its machine may show an older state than it did before its restart.
+/// that, its machine may show an older state than it did before its restart. It is hidden too while
+/// it has been silent for `silence`: openraft goes on naming a leader that nobody can reach.
 pub(crate) fn observe<S: StateMachine>(
     raft: Raft<S>,
     identity: Arc<Identity>,
+    heard: watch::Receiver<Option<Instant>>,
+    silence: Duration,
     mut failed: watch::Receiver<Option<String>>,
 ) -> (watch::Receiver<Status>, JoinHandle<()>) {
     let mut metrics = raft.metrics();
@@ -44,7 +47,11 @@ pub(crate) fn observe<S: StateMachine>(
         loop {
             let id = *cluster_id.borrow_and_update();
             let mut status = observe::status(&metrics.borrow_watched(), id, &identity.me);
-            status.leader = status.leader.filter(|_| has_recovered);
+            let is_heard = match status.role {
+                Role::Leader => observe::is_acknowledged(&metrics.borrow_watched(), silence),
+                _ => heard.borrow().is_some_and(|at| at.elapsed() < silence),
+            };
+            status.leader = status.leader.filter(|_| has_recovered && is_heard);
             status.failure = status.failure.or_else(|| failed.borrow().clone());
             sender.send_if_modified(|known| {
                 let changed = *known != status;
@@ -56,6 +63,7 @@ pub(crate) fn observe<S: StateMachine>(
                 _ = cluster_id.changed() => {}
                 Ok(()) = failed.changed() => {}
                 recovered = &mut recovery, if !has_recovered => has_recovered = recovered.is_ok(),
+                () = sleep(silence / 2) => {}
             }
         }
     });
