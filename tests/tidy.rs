@@ -130,7 +130,7 @@ fn openraft_stays_inside_raft() {
     }
     for file in rust_files(&root().join("src")) {
         for (number, line) in code_lines(&file) {
-            assert!(!line.contains("openraft"), "{}:{number} names openraft", file.display());
+            assert!(!line.contains("openraft::"), "{}:{number} uses openraft", file.display());
         }
     }
 }
@@ -150,6 +150,29 @@ fn nothing_is_left_for_later_in_the_code() {
             for leftover in leftovers {
                 assert!(!text.contains(leftover), "{} still says {leftover}", file.display());
             }
+        }
+    }
+}
+
+#[test]
+fn no_file_is_left_out_of_its_module() {
+    for folder in ["src", "raft/src", "membership/src", "jepsen-like/src", "sim/src"] {
+        for file in rust_files(&root().join(folder)) {
+            let stem =
+                file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+            let parent = file.parent().expect("a file is in a folder");
+            let (module, holders) = match stem.as_str() {
+                "lib" | "main" => continue,
+                "mod" => {
+                    (folder_name(parent), module_files(parent.parent().expect("below a crate")))
+                }
+                _ => (stem, module_files(parent)),
+            };
+            let is_named = holders.iter().any(|holder| {
+                let text = fs::read_to_string(holder).unwrap_or_default();
+                text.lines().any(|line| line.trim_end().ends_with(&format!("mod {module};")))
+            });
+            assert!(is_named, "{} is in no module", file.display());
         }
     }
 }
@@ -180,6 +203,16 @@ fn the_pinned_crates_are_pinned() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
     assert!(manifest.contains(r#"openraft = { version = "=0.10.0-alpha.37""#));
     assert!(manifest.contains(r#"bincode = "=1.3.3""#));
+}
+
+/// The files that may name the modules of a folder.
+fn module_files(folder: &Path) -> Vec<PathBuf> {
+    let beside = folder.with_extension("rs");
+    ["mod.rs", "lib.rs", "main.rs"].iter().map(|name| folder.join(name)).chain([beside]).collect()
+}
+
+fn folder_name(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn root() -> PathBuf {
