@@ -21,4 +21,4 @@ check-pure:
 
 # One simulated minute of three voters in trouble, from a seed.
 sim seed:
-    cargo run --manifest-path sim/Cargo.toml -- --seed {{seed}}
+    cd sim && cargo run -- --seed {{seed}}

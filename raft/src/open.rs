@@ -106,7 +106,10 @@ impl<S: StateMachine> Parts<S> {
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
         let (stop, stops) = watch::channel(());
-        let (status, observer) = tasks::observe(&raft, identity.clone(), recovery, failed);
+        let (heard, last_heard) = watch::channel(None);
+        let limit = Duration::from_millis(2 * options.timing.election_max_ms);
+        let silence = tasks::Silence { last_heard, limit };
+        let (status, observer) = tasks::observe(&raft, identity.clone(), recovery, silence, failed);
         let server = Server {
             identity,
             raft: raft.clone(),
@@ -118,6 +121,7 @@ impl<S: StateMachine> Parts<S> {
                 blocking,
                 failure.clone(),
             ),
+            heard,
         };
         let server = server::listen(Arc::new(server), listener, stops);
         let seed = rng.random();

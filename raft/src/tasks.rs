@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use openraft::{
-    RaftMetrics,
+    RaftMetrics, ServerState,
     async_runtime::WatchReceiver,
     errors::{InitializeError, RaftError},
     raft::TransferLeaderRequest,
@@ -60,12 +60,32 @@ impl Recovery {
     }
 }
 
+/// Whether the leader has been heard of lately.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    /// When a leader's append or heartbeat was last accepted here.
+    pub(crate) last_heard: watch::Receiver<Option<Instant>>,
+    /// From here on it counts as silent.
+    pub(crate) limit: Duration,
+}
+
+impl Silence {
+    fn is_broken(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+        match metrics.state {
+            ServerState::Leader => observe::is_acknowledged(metrics, self.limit),
+            _ => self.last_heard.borrow().is_some_and(|at| at.elapsed() < self.limit),
+        }
+    }
+}
+
 /// Keeps a [`Status`] up to date. The leader is hidden until this replica has recovered: before
-/// that, its machine may show an older state than it did before its restart.
+/// that, its machine may show an older state than it did before its restart. It is hidden too while
+/// it is silent: openraft goes on naming a leader that nobody can reach.
 pub(crate) fn observe<S: StateMachine>(
     raft: &Raft<S>,
     identity: Arc<Identity>,
     mut recovery: Recovery,
+    silence: Silence,
     mut failed: watch::Receiver<Option<String>>,
 ) -> (watch::Receiver<Status>, JoinHandle<()>) {
     let mut metrics = raft.metrics();
@@ -84,9 +104,11 @@ pub(crate) fn observe<S: StateMachine>(
                         metrics.last_log_index,
                         metrics.last_applied.map(|id| id.index),
                     );
-                observe::status(&metrics, id, &identity.me)
+                let mut status = observe::status(&metrics, id, &identity.me);
+                status.leader =
+                    status.leader.filter(|_| has_recovered && silence.is_broken(&metrics));
+                status
             };
-            status.leader = status.leader.filter(|_| has_recovered);
             status.failure = status.failure.or_else(|| failed.borrow().clone());
             sender.send_if_modified(|known| {
                 let changed = *known != status;
@@ -97,6 +119,7 @@ pub(crate) fn observe<S: StateMachine>(
                 changed = metrics.changed() => if changed.is_err() { return },
                 _ = cluster_id.changed() => {}
                 Ok(()) = failed.changed() => {}
+                () = sleep(silence.limit / 2) => {}
             }
         }
     });

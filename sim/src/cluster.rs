@@ -35,6 +35,8 @@ const FAST: Duration = Duration::from_millis(2);
 const SLOW: Duration = Duration::from_millis(40);
 /// A host whose power fails in the middle of its writing is gone after this.
 const DYING: Duration = Duration::from_millis(30);
+/// How long a host is down after an ambush: back while its term's election is still open.
+const AMBUSH: Duration = Duration::from_millis(20);
 /// How long a host is down whose process has ended.
 const RESTART: Duration = Duration::from_millis(100);
 /// How many packets wait at a socket: turmoil panics at the next one.
@@ -49,6 +51,8 @@ struct Host {
     downtime: Duration,
     /// It is down until this time.
     down_until: Option<Duration>,
+    /// It goes down in the first term after this one.
+    ambushed_in: Option<u64>,
     /// It is started again at this time, because its disk was made to fail.
     restart_at: Option<Duration>,
 }
@@ -60,6 +64,8 @@ pub struct Counts {
     pub crashes: u64,
     /// Those that hit the leader.
     pub leader_crashes: u64,
+    /// Those in the first moment of a term.
+    pub ambushes: u64,
     /// Isolations, in both directions or one.
     pub partitions: u64,
     /// Those that hit the leader.
@@ -126,6 +132,7 @@ impl Cluster<'_> {
                 dies_at: None,
                 downtime: Duration::ZERO,
                 down_until: None,
+                ambushed_in: None,
                 restart_at: None,
             });
         }
@@ -167,6 +174,10 @@ impl Cluster<'_> {
     /// How often a host was started.
     pub fn life(&self, place: Place) -> u64 {
         self.hosts[place].body.lives.load(Ordering::Relaxed)
+    }
+
+    fn term(&self, place: Place) -> Option<u64> {
+        Some(self.handle(place)?.status().raft.term)
     }
 
     /// Whether a host runs on after its power was cut.
@@ -223,6 +234,12 @@ impl Cluster<'_> {
                 self.hosts[place].body.disk.fail_sync_after(0);
                 self.hosts[place].restart_at = Some(self.elapsed() + lasts);
             }
+            Fault::Ambush(distance) => {
+                let place = (hit(Victim::Leader) + distance) % HOSTS.len();
+                self.note(&format!("{} is to crash in its next term", HOSTS[place]));
+                self.hosts[place].ambushed_in = self.term(place);
+                self.begin(Planned { fault: Fault::Crash(Victim::Leader), ..planned });
+            }
             Fault::Slow => {
                 self.note(&format!("slow links for {lasts:?}"));
                 self.slow_until = Some(self.elapsed() + lasts);
@@ -259,7 +276,7 @@ impl Cluster<'_> {
         self.reach.set_down(place, true);
         self.sim.crash(HOSTS[place]);
         host.body.disk.crash(seed);
-        (host.dies_at, host.restart_at) = (None, None);
+        (host.dies_at, host.restart_at, host.ambushed_in) = (None, None, None);
         host.down_until = Some(now + downtime);
     }
 
@@ -268,7 +285,12 @@ impl Cluster<'_> {
         let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
         let host = &self.hosts[place];
         let downtime = host.downtime;
-        if is_due(host.dies_at) {
+        let is_ambushed =
+            host.ambushed_in.is_some_and(|term| self.term(place).is_some_and(|now| now > term));
+        if is_ambushed {
+            self.counts.ambushes += 1;
+            self.crash(place, AMBUSH);
+        } else if is_due(host.dies_at) {
             self.crash(place, downtime);
         } else if host.body.has_exited.swap(false, Ordering::Relaxed) || is_due(host.restart_at) {
             self.crash(place, RESTART);

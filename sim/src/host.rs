@@ -12,7 +12,10 @@ use std::{
 
 use jepsen_like::final_read::{Attempt, End, JobLine, JobView, ReadEnd};
 use quorate::{
-    node::{Consistency, Environment, Handle, Limits, Node, NodeOptions, OpenError, RaftRuntime},
+    node::{
+        Consistency, Environment, FileSystem, Handle, Limits, Node, NodeOptions, OpenError,
+        RaftRuntime,
+    },
     queue::{self, AttemptEnd, Filter, State},
 };
 use raft::{Bootstrap, Timing, disk::MemoryDisk};
@@ -24,9 +27,9 @@ use crate::{clock::SimClock, net::SimNet, recorder::Recorder, schedule::HOSTS, w
 /// The peers' port, on every host.
 const PEER_PORT: u16 = 8771;
 /// Small, so that segments are closed and removed, and snapshots written and sent.
-const SEGMENT_BYTES: u64 = 256 << 10;
-const SNAPSHOT_LOG_BYTES: u64 = 512 << 10;
-const KEPT_ENTRIES: u64 = 100;
+const SEGMENT_BYTES: u64 = 64 << 10;
+const SNAPSHOT_LOG_BYTES: u64 = 64 << 10;
+const KEPT_ENTRIES: u64 = 10;
 /// How long the final read may wait for a leader.
 const READ_HOLD: Duration = Duration::from_secs(20);
 
@@ -183,11 +186,14 @@ impl Body {
                 kept_entries: KEPT_ENTRIES,
             },
             limits: Limits::default(),
+            // A simulated disk has no size.
+            disk_reserve_bytes: 0,
         };
         let disk = Arc::clone(&self.disk);
         let environment = Environment {
             raft: raft::Environment { disk, net: Arc::new(self.net.clone()), seed },
             clock: Arc::new(self.clock),
+            space: Arc::new(FileSystem),
         };
         Node::open(options, environment, RaftRuntime::Current).await
     }

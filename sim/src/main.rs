@@ -9,7 +9,8 @@
 //! `--seed N` runs one seed and says what held, and the command that replays it. `--seeds N` runs the
 //! seeds 1 to N, each in a process of its own, because some libraries keep counters a process.
 //! Everything that decides anything comes from the seed: run a seed twice and its traces are equal
-//! to the byte (`tests/repeat.rs`).
+//! to the byte (`tests/repeat.rs`). Run it from this folder, whose `.cargo/config.toml` sets a flag that
+//! cargo reads by the current directory only.
 
 mod clock;
 mod cluster;
@@ -22,15 +23,19 @@ mod schedule;
 mod workload;
 
 use std::{
-    fmt::Write as _,
     fs::File,
     io::{self, BufWriter},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
-use jepsen_like::{Overall, checker::Verdict};
-use recorder::Recorder;
+use jepsen_like::{
+    Overall,
+    checker::{Finding, Verdict},
+};
+use recorder::{Recorder, RecorderError};
+use run::Outcome;
+use serde_json::json;
 
 /// Everything held, and was put to the test.
 const VALID: u8 = 0;
@@ -51,6 +56,12 @@ enum Arguments {
 }
 
 fn main() -> ExitCode {
+    if !cfg!(tokio_unstable) {
+        say(
+            &mut io::stderr(),
+            "built without --cfg tokio_unstable, so a seed may not repeat: run it from sim/",
+        );
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let code = match parse(&arguments) {
         None => {
@@ -77,55 +88,58 @@ fn parse(arguments: &[String]) -> Option<Arguments> {
 
 /// Runs one seed in this process.
 fn one(seed: u64, trace: Option<&Path>) -> u8 {
-    let sink: io::Result<Box<dyn io::Write + Send>> = match trace {
-        Some(file) => File::create(file).map(|file| Box::new(BufWriter::new(file)) as _),
-        None => Ok(Box::new(io::sink())),
-    };
-    let recorder = match sink {
-        Ok(sink) => Recorder::new(sink),
-        Err(error) => {
-            say(&mut io::stderr(), &format!("cannot write the trace: {error}"));
-            return HARNESS_ERROR;
+    match judge(seed, trace) {
+        Ok((outcome, findings)) => {
+            let code = verdict(&outcome, &findings);
+            say(&mut io::stdout(), &report(seed, code, &outcome, &findings));
+            code
         }
-    };
-    let outcome = run::run(seed, &recorder);
-    let findings = match recorder.finish() {
-        Ok(findings) => findings,
         Err(error) => {
             say(&mut io::stderr(), &error.to_string());
-            return HARNESS_ERROR;
-        }
-    };
-    let mut report = String::new();
-    for finding in &findings {
-        let _ = writeln!(report, "{finding}");
-        if let Verdict::Violated(witness) = &finding.verdict {
-            for event in &witness.events {
-                let _ = writeln!(report, "    {}", serde_json::json!(event));
-            }
+            HARNESS_ERROR
         }
     }
-    let untested: Vec<&str> = outcome.untested();
-    let code = match (&outcome.inside, Overall::of(&findings)) {
+}
+
+fn judge(seed: u64, trace: Option<&Path>) -> Result<(Outcome, Vec<Finding>), RecorderError> {
+    let sink: Box<dyn io::Write + Send> = match trace {
+        Some(file) => Box::new(BufWriter::new(File::create(file)?)),
+        None => Box::new(io::sink()),
+    };
+    let recorder = Recorder::new(sink);
+    let outcome = run::run(seed, &recorder);
+    Ok((outcome, recorder.finish()?))
+}
+
+fn verdict(outcome: &Outcome, findings: &[Finding]) -> u8 {
+    match (&outcome.inside, Overall::of(findings)) {
         (Err(_), _) | (_, Overall::Violated) => VIOLATED,
-        (Ok(()), Overall::Valid) if untested.is_empty() => VALID,
+        (Ok(()), Overall::Valid) if outcome.untested().is_empty() => VALID,
         _ => UNKNOWN,
-    };
-    match &outcome.inside {
-        Ok(()) => report += "inside valid     one leader a term, equal states, nothing went back\n",
-        Err(fault) => {
-            let _ = writeln!(report, "inside violated  {fault}");
+    }
+}
+
+fn report(seed: u64, code: u8, outcome: &Outcome, findings: &[Finding]) -> String {
+    let mut lines = Vec::new();
+    for finding in findings {
+        lines.push(finding.to_string());
+        if let Verdict::Violated(witness) = &finding.verdict {
+            lines.extend(witness.events.iter().map(|event| format!("    {}", json!(event))));
         }
     }
+    lines.push(match &outcome.inside {
+        Ok(()) => "inside valid: one leader a term, equal states, nothing went back".to_owned(),
+        Err(fault) => format!("inside violated: {fault}"),
+    });
     let coverage = outcome.coverage.iter().map(|(name, count)| format!("{count} {name}"));
-    let _ = writeln!(report, "coverage         {}", coverage.collect::<Vec<_>>().join(", "));
+    lines.push(format!("coverage: {}", coverage.collect::<Vec<_>>().join(", ")));
+    let untested = outcome.untested();
     if !untested.is_empty() {
-        let _ = writeln!(report, "not put to the test: {}", untested.join(", "));
+        lines.push(format!("not put to the test: {}", untested.join(", ")));
     }
     let word = ["VALID", "VIOLATED", "UNKNOWN"][usize::from(code)];
-    let _ = write!(report, "{word} seed {seed} · replay: (cd sim && cargo run -- --seed {seed})");
-    say(&mut io::stdout(), &report);
-    code
+    lines.push(format!("{word} seed {seed} · replay: (cd sim && cargo run -- --seed {seed})"));
+    lines.join("\n")
 }
 
 /// Runs each seed in a process of its own; the worst verdict is the verdict.

@@ -121,3 +121,55 @@ impl Oracle {
         self.leaders.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use raft::Peer;
+
+    use super::*;
+
+    fn standing(id: PeerId, role: Role, term: u64, applied_index: u64) -> Status {
+        let me = Peer { id, ..Peer::default() };
+        let raft = raft::Status { me, role, term, applied_index, ..raft::Status::default() };
+        Status { raft, ..Status::default() }
+    }
+
+    #[test]
+    fn two_leaders_of_one_term_are_seen_and_of_two_terms_are_not() {
+        let mut oracle = Oracle::default();
+        let leader = |id, term| standing(id, Role::Leader, term, 0);
+        assert_eq!(oracle.on_status(0, 1, &leader(11, 3), Disk::Works), Ok(()));
+        assert_eq!(oracle.on_status(1, 1, &leader(12, 4), Disk::Works), Ok(()));
+        assert!(oracle.on_status(2, 1, &leader(13, 4), Disk::Works).is_err());
+    }
+
+    #[test]
+    fn a_term_that_was_stored_does_not_go_back_at_a_restart() {
+        let mut oracle = Oracle::default();
+        let follower = |term| standing(11, Role::Follower, term, 0);
+        oracle.on_status(0, 1, &follower(3), Disk::Works).unwrap();
+        // Shown after the power was cut: never stored, and never told.
+        oracle.on_status(0, 1, &follower(4), Disk::Dead).unwrap();
+        assert_eq!(oracle.on_status(0, 2, &follower(3), Disk::Works), Ok(()));
+        assert!(oracle.on_status(0, 3, &follower(2), Disk::Works).is_err());
+    }
+
+    #[test]
+    fn what_is_applied_goes_back_only_at_a_restart() {
+        let mut oracle = Oracle::default();
+        let follower = |applied| standing(11, Role::Follower, 1, applied);
+        oracle.on_status(0, 1, &follower(9), Disk::Works).unwrap();
+        assert_eq!(oracle.on_status(0, 2, &follower(5), Disk::Works), Ok(()));
+        assert!(oracle.on_status(0, 2, &follower(4), Disk::Works).is_err());
+    }
+
+    #[test]
+    fn replicas_that_differ_at_one_index_are_seen() {
+        let mut oracle = Oracle::default();
+        assert_eq!(oracle.on_hash(0, 7, 1), Ok(()));
+        assert_eq!(oracle.on_hash(1, 8, 2), Ok(()));
+        assert_eq!(oracle.on_hash(1, 7, 1), Ok(()));
+        assert!(oracle.on_hash(2, 8, 3).is_err());
+        assert_eq!(oracle.agreed, 1);
+    }
+}

@@ -45,8 +45,14 @@ pub struct Outcome {
 impl Outcome {
     /// What a run must have seen, and has not.
     pub fn untested(&self) -> Vec<&'static str> {
-        const NEEDED: [&str; 5] =
-            ["leader crashes", "leader partitions", "info", "hashes agreed", "snapshot index"];
+        const NEEDED: [&str; 6] = [
+            "leader crashes",
+            "leader partitions",
+            "ambushes",
+            "info",
+            "hashes agreed",
+            "snapshot index",
+        ];
         let is_missing =
             |name: &&str| self.coverage.iter().any(|(known, count)| known == name && *count == 0);
         NEEDED.into_iter().filter(is_missing).collect()
@@ -180,6 +186,7 @@ impl Run<'_> {
             ("terms led", self.oracle.terms_led() as u64),
             ("crashes", counts.crashes),
             ("leader crashes", counts.leader_crashes),
+            ("ambushes", counts.ambushes),
             ("partitions", counts.partitions),
             ("leader partitions", counts.leader_partitions),
             ("failed syncs", counts.failed_syncs),

@@ -30,6 +30,9 @@ pub enum Fault {
     Isolate(Victim),
     /// Bytes from one host to the others are lost, and come through the other way.
     Mute(Victim),
+    /// The leader crashes, and the power of one of the others (the next, or the one after it) is cut for
+    /// a moment as soon as it has come to a newer term: a vote that it gave then must be on its disk.
+    Ambush(Place),
     /// The next sync of one host fails: it must stop, and is started again.
     FailSync(Victim),
     /// Every link is slow.
@@ -47,9 +50,11 @@ pub struct Planned {
     pub fault: Fault,
 }
 
-/// The whole story of a seed, in order of time. Each has at least a crash and an isolation of the leader.
+/// The whole story of a seed, in order of time. Each has at least a crash and an isolation of the leader
+/// and an ambush.
 pub fn plan(rng: &mut StdRng, from: Duration, until: Duration) -> Vec<Planned> {
     let mut certain = vec![
+        Fault::Ambush(rng.random_range(1..HOSTS.len())),
         Fault::Crash(Victim::Leader),
         Fault::Isolate(Victim::Leader),
         Fault::Crash(Victim::Host(rng.random_range(0..HOSTS.len()))),
@@ -70,7 +75,7 @@ pub fn plan(rng: &mut StdRng, from: Duration, until: Duration) -> Vec<Planned> {
 
 fn draw(rng: &mut StdRng) -> Fault {
     let host = Victim::Host(rng.random_range(0..HOSTS.len()));
-    match rng.random_range(0..12) {
+    match rng.random_range(0..14) {
         0 | 1 => Fault::Crash(Victim::Leader),
         2 | 3 => Fault::Crash(host),
         4 => Fault::CrashAll,
@@ -79,6 +84,7 @@ fn draw(rng: &mut StdRng) -> Fault {
         8 => Fault::Mute(Victim::Leader),
         9 => Fault::Mute(host),
         10 => Fault::FailSync(host),
+        11 | 12 => Fault::Ambush(rng.random_range(1..HOSTS.len())),
         _ => Fault::Slow,
     }
 }
@@ -93,5 +99,64 @@ pub fn cuts(fault: Fault, victim: Place) -> Cuts {
         Fault::Isolate(_) => others.flat_map(|other| [(victim, other), (other, victim)]).collect(),
         Fault::Mute(_) => others.map(|other| (victim, other)).collect(),
         _ => Cuts::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const FROM: Duration = Duration::from_secs(4);
+    const UNTIL: Duration = Duration::from_secs(58);
+
+    fn story(seed: u64) -> Vec<Planned> {
+        plan(&mut StdRng::seed_from_u64(seed), FROM, UNTIL)
+    }
+
+    #[test]
+    fn every_story_hits_the_leader_in_each_way() {
+        for seed in 0..200 {
+            let story = story(seed);
+            for certain in [
+                Fault::Crash(Victim::Leader),
+                Fault::Isolate(Victim::Leader),
+                Fault::Mute(Victim::Leader),
+            ] {
+                assert!(
+                    story.iter().any(|planned| planned.fault == certain),
+                    "{seed}: {certain:?}"
+                );
+            }
+            assert!(
+                story.iter().any(|planned| matches!(planned.fault, Fault::Ambush(_))),
+                "{seed}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_story_is_in_order_and_ends_in_time() {
+        for seed in 0..200 {
+            let story = story(seed);
+            assert!(story.is_sorted_by_key(|planned| planned.at));
+            assert!(story.iter().all(|planned| planned.at >= FROM));
+            assert!(story.iter().all(|planned| planned.at + planned.lasts <= UNTIL));
+        }
+    }
+
+    #[test]
+    fn a_seed_is_one_story() {
+        assert_eq!(story(7), story(7));
+        assert_ne!(story(7), story(8));
+    }
+
+    #[test]
+    fn a_muted_host_still_hears() {
+        let isolated = cuts(Fault::Isolate(Victim::Host(1)), 1);
+        assert_eq!(isolated, Cuts::from([(1, 0), (0, 1), (1, 2), (2, 1)]));
+        assert_eq!(cuts(Fault::Mute(Victim::Host(1)), 1), Cuts::from([(1, 0), (1, 2)]));
+        assert_eq!(cuts(Fault::Slow, 1), Cuts::new());
     }
 }

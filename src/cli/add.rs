@@ -11,7 +11,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    client::Answer,
+    client::{Answer, fresh_job_id},
     config,
     queue::{GroupName, JobId, QueueName, WorkType},
     wire::{AddRequest, AddResponse, PAYLOAD_BYTES_MAX},
@@ -89,7 +89,10 @@ impl AddArgs {
             return import.run(session, &file).await;
         }
         let wait = self.wait;
-        let answer = session.client.add(self.request()?).await?;
+        let mut request = self.request()?;
+        let work_id = request.work_id.get_or_insert_with(fresh_job_id).clone();
+        let added = session.client.add(request).await.map_err(Failure::from);
+        let answer = added.map_err(|failure| how_to_repeat(failure, &work_id))?;
         match wait {
             Some(_) => get::show(session, &answer.value.work_id, wait).await,
             None => session.end(&report(&answer), Exit::OK),
@@ -114,6 +117,16 @@ impl AddArgs {
             ..AddRequest::default()
         })
     }
+}
+
+/// An add that may have happened is repeated under its id, which only this process knows yet.
+fn how_to_repeat(failure: Failure, work_id: &JobId) -> Failure {
+    if !failure.is_unknown() {
+        return failure;
+    }
+    failure
+        .told(|why| format!("{why}; the same command with --id {work_id} adds nothing twice"))
+        .with("work_id", work_id.as_str())
 }
 
 fn report(answer: &Answer<AddResponse>) -> Report {
@@ -142,7 +155,10 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::args::{Cli, Command};
+    use crate::{
+        cli::args::{Cli, Command},
+        client::ClientError,
+    };
 
     fn parse(words: &[&str]) -> Result<AddArgs, clap::Error> {
         let cli = Cli::try_parse_from(["queue", "add"].iter().chain(words))?;
@@ -183,6 +199,17 @@ mod tests {
         ] {
             assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
         }
+    }
+
+    #[test]
+    fn an_add_of_unknown_outcome_says_how_to_repeat_it() {
+        let id = JobId::parse("a").unwrap();
+        let unknown = Failure::from(ClientError::Unknown { reason: "it is gone".into() });
+        let told = how_to_repeat(unknown, &id);
+        assert!(told.render(false).contains("--id a adds nothing twice"), "{told:?}");
+        assert!(told.render(true).contains(r#""work_id":"a""#), "{told:?}");
+        let certain = Failure::usage("no");
+        assert_eq!(how_to_repeat(certain.clone(), &id), certain);
     }
 
     #[test]

@@ -18,13 +18,16 @@ use super::{Exit, Failure};
 
 /// What a command gets, after it was asked to end, before it is made to.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long its end is waited for after it was made to. A process that is stuck in the kernel is left
+/// to it.
+const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// As shells say it: found, but not to be executed …
 const NOT_EXECUTABLE: Exit = Exit(126);
 /// … and not found.
 const NOT_FOUND: Exit = Exit(127);
 
-/// A running command.
+/// A running command. Dropping it kills the command and all that it has started.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
@@ -65,13 +68,22 @@ impl Running {
         drop(timeout(GRACE, self.child.wait()).await);
         // Whoever of the group is still there had its time.
         self.signal(Signal::KILL);
-        drop(self.child.wait().await);
+        drop(timeout(REAP_PATIENCE, self.child.wait()).await);
     }
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
             // An error says that nobody is left, which is what was wanted.
             let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Once the command is reaped its group's number may be somebody else's.
+        if self.child.id().is_some() {
+            self.signal(Signal::KILL);
         }
     }
 }
@@ -93,7 +105,13 @@ pub(super) fn exit_of(status: ExitStatus) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use tokio::sync::oneshot;
+
     use super::*;
+
+    /// Nothing here takes as long on a machine that is not stuck.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     fn command(words: &[&str]) -> Vec<OsString> {
         words.iter().map(OsString::from).collect()
@@ -116,26 +134,45 @@ mod tests {
         assert_eq!(folder.exit, Exit(126));
     }
 
-    /// The grandchild holds the pipe's writing end: reading ends only when it is gone too.
-    #[tokio::test]
-    async fn ending_a_command_ends_what_it_has_started() {
+    /// A command with a grandchild, and what is told when the grandchild is gone: it alone holds the
+    /// writing end of a pipe. Nothing of the test's own is left to it.
+    async fn with_a_grandchild() -> (Running, oneshot::Receiver<io::Result<usize>>) {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let script = format!("(exec > {}; sleep 600) & wait", pipe.display());
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let script = format!(
+            "exec </dev/null >/dev/null 2>&1; (exec >{}; sleep 600) & wait",
+            pipe.display()
+        );
         let running = Running::start(&command(&["sh", "-c", &script]), &[]).unwrap();
-        let (opened, is_open) = tokio::sync::oneshot::channel();
-        let (closed, is_closed) = tokio::sync::oneshot::channel();
+        let (opened, is_open) = oneshot::channel();
+        let (closed, is_closed) = oneshot::channel();
         // A thread of its own, which a test that fails leaves behind instead of waiting for it.
         std::thread::spawn(move || {
             let mut reader = std::fs::File::open(pipe).unwrap();
             opened.send(()).unwrap();
             closed.send(io::Read::read_to_end(&mut reader, &mut Vec::new())).unwrap();
         });
-        let patience = Duration::from_secs(20);
-        timeout(patience, is_open).await.expect("the grandchild runs").unwrap();
-        running.end().await;
-        let read = timeout(patience, is_closed).await.expect("the grandchild is gone");
+        timeout(PATIENCE, is_open).await.expect("the grandchild runs").unwrap();
+        (running, is_closed)
+    }
+
+    async fn assert_gone(is_closed: oneshot::Receiver<io::Result<usize>>) {
+        let read = timeout(PATIENCE, is_closed).await.expect("the grandchild is gone");
         assert_eq!(read.unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn ending_a_command_ends_what_it_has_started() {
+        let (running, is_closed) = with_a_grandchild().await;
+        timeout(PATIENCE, running.end()).await.expect("it ends");
+        assert_gone(is_closed).await;
+    }
+
+    #[tokio::test]
+    async fn dropping_a_command_kills_what_it_has_started() {
+        let (running, is_closed) = with_a_grandchild().await;
+        drop(running);
+        assert_gone(is_closed).await;
     }
 }

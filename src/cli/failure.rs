@@ -55,6 +55,11 @@ impl Failure {
         self.told.code == code
     }
 
+    /// Whether what was asked for may have happened.
+    pub fn is_unknown(&self) -> bool {
+        self.told.applied == Applied::Unknown
+    }
+
     /// The same failure, told with more around it.
     #[must_use]
     pub fn told(mut self, tell: impl FnOnce(&str) -> String) -> Self {

@@ -13,7 +13,7 @@ use crate::{
     client::Answer,
     config,
     queue::JobId,
-    wire::{GetResponse, Job},
+    wire::{Attempt, GetResponse, Job},
 };
 
 /// As long as it takes.
@@ -76,18 +76,33 @@ fn pairs(job: &Job) -> Vec<(&'static str, Cell)> {
     pairs.extend(job.token.map(|token| ("token", token.0.into())));
     pairs.extend(job.lease_expires_in_ms.map(|left| ("lease left", for_people(left).into())));
     pairs.extend(job.ready_in_ms.map(|left| ("ready in", for_people(left).into())));
+    if !job.depends_on.is_empty() {
+        let names: Vec<&str> = job.depends_on.iter().map(JobId::as_str).collect();
+        pairs.push(("after", shortened(&names.join(", "), 200).into()));
+    }
+    pairs.extend(job.group.as_ref().map(|group| ("group", group.into())));
+    if !job.tags.is_empty() {
+        let tags: Vec<String> =
+            job.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.push(("tags", shortened(&tags.join(", "), 200).into()));
+    }
     pairs.extend(job.payload.as_deref().map(|payload| ("payload", text(payload))));
     pairs.extend(job.progress.as_deref().map(|progress| ("progress", text(progress))));
     pairs.extend(job.result.as_deref().map(|result| ("result", text(result))));
     pairs.extend(job.error.as_ref().map(|error| ("error", shortened(error, 200).into())));
-    for attempt in &job.attempts {
-        let how = attempt.end.map_or_else(|| "under way".to_owned(), |end| serde_name(&end));
-        let took = attempt.ended_at_ms.map(|end| end.saturating_sub(attempt.claimed_at_ms));
-        let took = took.map_or_else(String::new, |took| format!(" after {}", for_people(took)));
-        let line = format!("{} by {} (token {}){took}", how, attempt.node_id, attempt.token.0);
-        pairs.push(("attempt", format!("{}: {line}", attempt.attempt).into()));
-    }
+    pairs.extend(job.attempts.iter().map(|attempt| ("attempt", in_a_line(attempt).into())));
     pairs
+}
+
+/// `2: w1 (token 7), failed after 1.5 s: boom`.
+fn in_a_line(attempt: &Attempt) -> String {
+    let how = attempt.end.map_or_else(|| "under way".to_owned(), |end| serde_name(&end));
+    let took = attempt.ended_at_ms.map(|end| end.saturating_sub(attempt.claimed_at_ms));
+    let took = took.map_or_else(String::new, |took| format!(" after {}", for_people(took)));
+    let error = attempt.error.as_ref();
+    let error = error.map_or_else(String::new, |error| format!(": {}", shortened(error, 80)));
+    let Attempt { attempt: number, node_id, token, .. } = attempt;
+    format!("{number}: {node_id} (token {}), {how}{took}{error}", token.0)
 }
 
 #[cfg(test)]
@@ -95,8 +110,8 @@ mod tests {
     use super::*;
 
     const FAILED: &str = r#"{"work_id":"a","queue":"q","work_type":"t","state":"failed","payload":{"n":1},
-        "priority":50,"attempt":1,"max_attempts":1,"error":"boom","added_at_ms":1,"rev":9,
-        "attempts":[{"attempt":1,"token":4,"node_id":"w","claimed_at_ms":5,"ended_at_ms":1505,"end":"failed"}]}"#;
+        "priority":50,"attempt":1,"max_attempts":1,"error":"boom","depends_on":["x","y"],"group":"disk","tags":{"k":"v"},"added_at_ms":1,"rev":9,
+        "attempts":[{"attempt":1,"token":4,"node_id":"w","claimed_at_ms":5,"ended_at_ms":1505,"end":"failed","error":"boom"}]}"#;
 
     #[test]
     fn a_job_is_shown_with_its_attempts() {
@@ -104,7 +119,8 @@ mod tests {
         let report = report(&answer);
         assert_eq!(report.plain, ["a failed"]);
         let rows = format!("{:?}", report.table.rows);
-        for claim in ["1 of 1", "boom", "failed by w (token 4) after 1.5 s", "{\\\"n\\\":1}"] {
+        let attempt = "1: w (token 4), failed after 1.5 s: boom";
+        for claim in ["1 of 1", "boom", attempt, "x, y", "disk", "k=v", "{\\\"n\\\":1}"] {
             assert!(rows.contains(claim), "{claim} in {rows}");
         }
     }

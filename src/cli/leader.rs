@@ -7,15 +7,20 @@ use super::{
     report::{Cell, Report, Table, for_people},
     session::Session,
 };
-use crate::{client::Answer, wire::ElectionStatus};
+use crate::{
+    client::{Answer, Client},
+    wire::ElectionStatus,
+};
 
-/// Show who leads; exit code 5 while nobody does.
+/// Show who leads; exit code 5 when no server knows.
 #[derive(Debug, Args)]
 pub(super) struct LeaderArgs {}
 
 impl LeaderArgs {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
-        let answer = session.client.election_status().await?;
+        let knows = |status: &ElectionStatus| status.leader_id.is_some();
+        let ask = async |client: &Client| client.election_status().await;
+        let answer = session.ask_one_that_knows(ask, knows).await?;
         let exit = match answer.value.leader_id {
             Some(_) => Exit::OK,
             None => Exit::UNAVAILABLE,

@@ -43,9 +43,10 @@ Examples:
   queue run -- make test
   queue run --addr http://n1:8770 -- ./nightly.sh
 
-The command finds QUEUE_ADDR, QUEUE_WORK_ID, QUEUE_TOKEN and QUEUE_ATTEMPT in its environment. The exit
-code is the command's (128 and the signal's number when a signal ended it, 127 when it was not found), 4
-when the job was cancelled or its lease lost, 130 after Ctrl-C.";
+The command finds QUEUE_ADDR, QUEUE_WORK_ID, QUEUE_TOKEN and QUEUE_ATTEMPT in its
+environment. The exit code is the command's (128 and the signal's number when a signal
+ended it, 127 when it was not found), 4 when the job was cancelled or its lease lost,
+130 after Ctrl-C.";
 
 /// Run a command as a job, and exit with its status.
 ///

@@ -60,6 +60,9 @@ pub(super) struct ServeArgs {
     /// `lan`, or `wide` for voters tens of milliseconds apart [default: lan].
     #[arg(long, value_name = "PRESET", hide_short_help = true)]
     timing: Option<String>,
+    /// How long a request is held while there is no leader [default: 5s].
+    #[arg(long, value_name = "MS", hide_short_help = true)]
+    hold_ms: Option<String>,
     /// What requests under way get to finish in when it stops [default: 10s].
     #[arg(long, value_name = "MS", hide_short_help = true)]
     drain_ms: Option<String>,
@@ -78,6 +81,9 @@ pub(super) struct ServeArgs {
     /// How many entries stay in the log behind a snapshot [default: 10000].
     #[arg(long, value_name = "N", hide_short_help = true)]
     kept_entries: Option<String>,
+    /// Adds are refused while less than this is free on the disk, bytes [default: 268435456].
+    #[arg(long, value_name = "BYTES", hide_short_help = true)]
+    disk_reserve_bytes: Option<String>,
     /// What is logged to stderr: a level or `target=level` pairs [default: info].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -103,12 +109,14 @@ impl ServeArgs {
             ("cluster", self.cluster),
             ("insecure", self.insecure.then(|| "true".to_owned())),
             ("timing", self.timing),
+            ("hold_ms", self.hold_ms),
             ("drain_ms", self.drain_ms),
             ("max_connections", self.max_connections),
             ("max_body_bytes", self.max_body_bytes),
             ("segment_bytes", self.segment_bytes),
             ("snapshot_log_bytes", self.snapshot_log_bytes),
             ("kept_entries", self.kept_entries),
+            ("disk_reserve_bytes", self.disk_reserve_bytes),
             ("log", self.log),
             ("log_format", self.log_format),
         ];

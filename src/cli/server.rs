@@ -1,8 +1,8 @@
 //! A node and its HTTP, put together: what `serve` runs, and what `run` embeds.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::{net::TcpListener, sync::oneshot};
 use ulid::Ulid;
 
 use super::{Exit, Failure};
@@ -29,14 +29,13 @@ pub(super) struct Server {
 impl Server {
     /// Opens the node and serves it. Nothing is written before both ports are known to be free.
     pub(super) async fn start(config: &Config, disk: Arc<dyn raft::Disk>) -> Result<Self, Failure> {
-        let http_port = reserve("listen", config.listen)?;
-        drop(reserve("peer_listen", config.peer_listen)?);
+        let http_port = reserve("listen", config.listen).await?;
+        drop(reserve("peer_listen", config.peer_listen).await?);
         let opened = Node::open(node_options(config), environment(disk), RaftRuntime::Own).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;
         let (stop_http, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
-        drop(http_port);
-        match http::serve(http_options(config), handle.clone(), shutdown).await {
+        match http::serve_on(http_port, http_options(config), handle.clone(), shutdown) {
             Ok(http) => Ok(Self { handle, http, stop_http }),
             Err(error) => {
                 handle.stop().await;
@@ -58,8 +57,8 @@ impl Server {
 }
 
 /// Binds a port that the node will need, to learn before anything is written that it can.
-fn reserve(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| {
+async fn reserve(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
         let message = match error.kind() {
             io::ErrorKind::AddrInUse => format!("{key}: {address} is in use by another process"),
             _ => format!("{key}: cannot listen on {address}: {error}"),
@@ -75,6 +74,7 @@ fn environment(disk: Arc<dyn raft::Disk>) -> node::Environment {
     node::Environment {
         raft: raft::Environment { disk, net: Arc::new(raft::OsNet), seed },
         clock: Arc::new(MachineClock::start()),
+        space: Arc::new(node::FileSystem),
     }
 }
 
@@ -96,6 +96,7 @@ fn node_options(config: &Config) -> NodeOptions {
             kept_entries: config.kept_entries,
         },
         limits: node::Limits::default(),
+        disk_reserve_bytes: config.disk_reserve_bytes,
     }
 }
 
@@ -110,16 +111,15 @@ fn bootstrap(bootstrap: &Bootstrap) -> raft::Bootstrap {
 
 fn http_options(config: &Config) -> HttpOptions {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    // The server checks the address again: it is to refuse whatever nobody has accepted.
+    let is_exposed = config.insecure && !config.listen.ip().is_loopback();
     HttpOptions {
         listen: config.listen,
-        exposure: if config.listen.ip().is_loopback() {
-            Exposure::LoopbackOnly
-        } else {
-            Exposure::Insecure
-        },
+        exposure: if is_exposed { Exposure::Insecure } else { Exposure::LoopbackOnly },
         limits: http::Limits {
             body_bytes_max: bytes(config.max_body_bytes),
             connections_max: bytes(config.max_connections),
+            hold: Duration::from_millis(config.hold_ms),
             drain_timeout: Duration::from_millis(config.drain_ms),
             ..http::Limits::default()
         },
@@ -162,6 +162,28 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::config::{ConfigFile, Raw, Side, Surroundings};
+
+    /// An address that other machines reach is served only when that was accepted, and accepting it
+    /// changes nothing for one that they do not reach.
+    #[test]
+    fn only_an_accepted_open_address_is_exposed() {
+        let config = |listen: &str| {
+            let flags = [
+                ("data_dir", "/d".to_owned()),
+                ("listen", listen.to_owned()),
+                ("insecure", "true".to_owned()),
+            ];
+            let surroundings = Surroundings::default();
+            let raw = Raw::layered(Side::Server, &flags, ConfigFile::default(), &surroundings);
+            Config::resolve(&raw, &surroundings).unwrap()
+        };
+        let (closed, open) = (config("127.0.0.1:9000"), config("10.1.2.3:9000"));
+        assert_eq!(http_options(&closed).exposure, Exposure::LoopbackOnly);
+        assert_eq!(http_options(&open).exposure, Exposure::Insecure);
+        let not_accepted = Config { insecure: false, ..open };
+        assert_eq!(http_options(&not_accepted).exposure, Exposure::LoopbackOnly);
+    }
 
     #[test]
     fn a_directory_or_port_that_cannot_be_had_is_usage_and_corruption_is_a_failure() {
@@ -185,11 +207,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_port_in_use_is_named_with_its_setting() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_its_setting() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
-        let failure = reserve("listen", address).unwrap_err();
+        let failure = reserve("listen", address).await.unwrap_err();
         assert_eq!(
             failure.render(false),
             format!("error: listen: {address} is in use by another process\n")

@@ -7,7 +7,7 @@ use super::{
     report::{Look, Report},
 };
 use crate::{
-    client::{Client, Options},
+    client::{Answer, Client, ClientError, Options},
     config::{ClientConfig, Color, Format, Surroundings},
 };
 
@@ -15,13 +15,39 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: Client,
+    /// A client for each address, when there are several.
+    each: Vec<Client>,
     pub(super) look: Look,
 }
 
 impl Session {
     pub(super) fn new(config: &ClientConfig, look: Look) -> Result<Self, Failure> {
-        let client = client(&config.addresses, config.timeout, Options::DEFAULT_PATIENCE)?;
-        Ok(Self { client, look })
+        let of = |addresses| client(addresses, config.timeout, Options::DEFAULT_PATIENCE);
+        let each = match config.addresses.len() {
+            0 | 1 => vec![],
+            _ => config.addresses.chunks(1).map(of).collect::<Result<_, _>>()?,
+        };
+        Ok(Self { client: of(&config.addresses)?, each, look })
+    }
+
+    /// What the first server says that knows who leads; when none does, what the first one said that
+    /// answered. A node that is in no cluster answers too, and knows nothing of the others.
+    pub(super) async fn ask_one_that_knows<T>(
+        &self,
+        ask: impl AsyncFn(&Client) -> Result<Answer<T>, ClientError>,
+        knows: impl Fn(&T) -> bool,
+    ) -> Result<Answer<T>, ClientError> {
+        let first = ask(&self.client).await?;
+        if knows(&first.value) {
+            return Ok(first);
+        }
+        for client in &self.each {
+            match ask(client).await {
+                Ok(answer) if knows(&answer.value) => return Ok(answer),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(first)
     }
 
     /// Prints what came out, and ends with `exit`.

@@ -7,7 +7,11 @@ use super::{
     report::{Cell, Report, Table, for_people, state_name},
     session::Session,
 };
-use crate::{client::Answer, queue::JobState, wire::NodeStatus};
+use crate::{
+    client::{Answer, Client},
+    queue::JobState,
+    wire::NodeStatus,
+};
 
 /// Show the node that answers and the totals of the queue, as it has applied them.
 #[derive(Debug, Args)]
@@ -15,7 +19,9 @@ pub(super) struct StatusArgs {}
 
 impl StatusArgs {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
-        let answer = session.client.status().await?;
+        let knows = |status: &NodeStatus| status.leader_id.is_some();
+        let ask = async |client: &Client| client.status().await;
+        let answer = session.ask_one_that_knows(ask, knows).await?;
         session.end(&report(&answer), Exit::OK)
     }
 }
@@ -45,12 +51,14 @@ fn report(answer: &Answer<NodeStatus>) -> Report {
 }
 
 fn pairs(status: &NodeStatus) -> Vec<(String, String)> {
+    let mut voters = status.voters.clone();
+    voters.sort();
     let mut pairs: Vec<(String, String)> = [
         ("node", status.node_id.clone()),
         ("role", status.role.clone()),
         ("leader", status.leader_id.clone().unwrap_or_else(|| "nobody".into())),
         ("term", status.term.to_string()),
-        ("voters", status.voters.join(",")),
+        ("voters", voters.join(",")),
         ("rev", status.rev.0.to_string()),
         ("uptime", for_people(status.uptime_ms).replace(' ', "")),
         ("total", status.work.total_items.to_string()),
@@ -77,7 +85,7 @@ mod tests {
 
     #[test]
     fn status_says_who_leads_and_what_waits() {
-        let body = r#"{"node_id":"n1","role":"leader","leader_id":"n1","term":2,"alive_peers":1,"voters":["n1"],
+        let body = r#"{"node_id":"n1","role":"leader","leader_id":"n1","term":2,"alive_peers":1,"voters":["n2","n1"],
             "learners":[],"commit_index":5,"applied_index":5,"rev":3,"state_hash":"","uptime_ms":2500,
             "version":"0","work":{"total_items":2,"by_status":{"pending":2},"by_type":{},
             "queues":{"default":{"pending":2,"oldest_pending_ms":70000,"paused":true}},
@@ -86,6 +94,7 @@ mod tests {
         let report = report(&answer);
         assert!(report.plain.contains(&"leader n1".to_owned()), "{:?}", report.plain);
         assert!(report.plain.contains(&"pending 2".to_owned()), "{:?}", report.plain);
+        assert!(report.plain.contains(&"voters n1,n2".to_owned()), "{:?}", report.plain);
         let rows = format!("{:?}", report.table.rows);
         assert!(rows.contains("2 pending, oldest waits 1 min 10 s, paused"), "{rows}");
     }

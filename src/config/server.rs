@@ -29,12 +29,16 @@ pub struct Config {
     pub peer_listen: SocketAddr,
     /// What it tells peers to dial: `host:port`.
     pub peer_advertise: String,
+    /// Whether addresses that other machines can reach are accepted, although nothing protects them.
+    pub insecure: bool,
     /// The cluster's name.
     pub cluster: String,
     /// What a fresh directory does.
     pub bootstrap: Bootstrap,
     /// The timers.
     pub timing: TimingPreset,
+    /// How long a request is held while there is no leader, unless it says otherwise, ms.
+    pub hold_ms: u64,
     /// What requests under way get to finish in when the node stops, ms.
     pub drain_ms: u64,
     /// The largest body of a request, bytes.
@@ -47,6 +51,8 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// How many entries stay in the log behind a snapshot.
     pub kept_entries: u64,
+    /// Below this many free bytes on the disk adds are refused; 0: never.
+    pub disk_reserve_bytes: u64,
     /// What is logged: a level, or `target=level` pairs.
     pub log: String,
     /// How it is logged.
@@ -122,10 +128,14 @@ impl Resolver<'_> {
         let listen = self.listen(node_id.as_deref(), node);
         let peer_listen = self.peer_listen(node_id.as_deref(), node, listen);
         let peer_advertise = self.peer_advertise(node_id.as_deref(), node, peer_listen);
-        self.check_exposure(listen, peer_listen);
+        let insecure = self.take("insecure", parse::truth, || false);
+        if insecure == Some(false) {
+            self.check_exposure(listen, peer_listen);
+        }
         let cluster = self.take("cluster", parse::node_id, || "quorate".into());
         let bootstrap = self.bootstrap(node_id.as_deref());
         let timing = self.take_word("timing", TimingPreset::Lan);
+        let hold_ms = self.take("hold_ms", |text| parse::milliseconds(text, 0..=60_000), || 5000);
         let drain_ms =
             self.take("drain_ms", |text| parse::milliseconds(text, 0..=600_000), || 10_000);
         let max_body_bytes = self.take_number("max_body_bytes", 1 << 20, 64 << 20, 8 << 20);
@@ -134,6 +144,7 @@ impl Resolver<'_> {
         let snapshot_log_bytes =
             self.take_number("snapshot_log_bytes", 1 << 20, 1 << 40, 256 << 20);
         let kept_entries = self.take_number("kept_entries", 0, 10_000_000, 10_000);
+        let disk_reserve_bytes = self.take_number("disk_reserve_bytes", 0, 1 << 40, 256 << 20);
         let log = self.take("log", log_filter, || "info".into());
         let log_format = self.take_word("log_format", LogFormat::Text);
         Some(Config {
@@ -142,15 +153,18 @@ impl Resolver<'_> {
             listen: listen?,
             peer_listen: peer_listen?,
             peer_advertise: peer_advertise?,
+            insecure: insecure?,
             cluster: cluster?,
             bootstrap: bootstrap?,
             timing: timing?,
+            hold_ms: hold_ms?,
             drain_ms: drain_ms?,
             max_body_bytes: max_body_bytes?,
             max_connections: max_connections?,
             segment_bytes: segment_bytes?,
             snapshot_log_bytes: snapshot_log_bytes?,
             kept_entries: kept_entries?,
+            disk_reserve_bytes: disk_reserve_bytes?,
             log: log?,
             log_format: log_format?,
             explained: vec![],
@@ -228,9 +242,6 @@ impl Resolver<'_> {
 
     /// Until requests are authenticated and links encrypted, being reachable is a decision.
     fn check_exposure(&mut self, listen: Option<SocketAddr>, peer_listen: Option<SocketAddr>) {
-        if self.take("insecure", parse::truth, || false) != Some(false) {
-            return;
-        }
         for (key, address) in [("listen", listen), ("peer_listen", peer_listen)] {
             let exposed = address.filter(|address| !address.ip().is_loopback());
             if let Some(address) = exposed {

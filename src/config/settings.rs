@@ -38,7 +38,7 @@ const fn formerly(older: &'static str, setting: Setting) -> Setting {
 }
 
 /// The table, in the order in which `--print-config` shows it.
-pub const SETTINGS: [Setting; 22] = [
+pub const SETTINGS: [Setting; 24] = [
     formerly("P2P_NODE_ID", server("node_id", "QUEUE_NODE_ID", "")),
     formerly("P2P_DATA_DIR", server("data_dir", "QUEUE_DATA_DIR", "")),
     formerly("P2P_PORT", server("listen", "QUEUE_LISTEN", "127.0.0.1:8770")),
@@ -49,12 +49,14 @@ pub const SETTINGS: [Setting; 22] = [
     server("bootstrap_expect", "QUEUE_BOOTSTRAP_EXPECT", "1"),
     server("join", "QUEUE_JOIN", ""),
     server("timing", "QUEUE_TIMING", "lan"),
+    server("hold_ms", "QUEUE_HOLD_MS", "5000"),
     server("drain_ms", "QUEUE_DRAIN_MS", "10000"),
     server("max_connections", "QUEUE_MAX_CONNECTIONS", "8192"),
     server("max_body_bytes", "QUEUE_MAX_BODY_BYTES", "8388608"),
     server("segment_bytes", "QUEUE_SEGMENT_BYTES", "67108864"),
     server("snapshot_log_bytes", "QUEUE_SNAPSHOT_LOG_BYTES", "268435456"),
     server("kept_entries", "QUEUE_KEPT_ENTRIES", "10000"),
+    server("disk_reserve_bytes", "QUEUE_DISK_RESERVE_BYTES", "268435456"),
     formerly("P2P_LOG_LEVEL", server("log", "QUEUE_LOG", "info")),
     server("log_format", "QUEUE_LOG_FORMAT", "text"),
     client("addr", "QUEUE_ADDR", "http://127.0.0.1:8770"),

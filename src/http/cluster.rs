@@ -25,9 +25,9 @@ pub(super) async fn health(call: Call) -> Answer {
 }
 
 pub(super) async fn ready(call: Call) -> Result<Answer, Failure> {
-    let checks = call.site.handle.status().checks.into_iter().map(check);
-    let checks: Vec<Check> = checks.collect();
-    if checks.iter().all(|check| check.ok) {
+    let status = call.site.handle.status();
+    let checks: Vec<Check> = status.checks.into_iter().map(check).collect();
+    if status.is_ready {
         // A node that is stopping keeps its standing to the end, and takes no more requests.
         call.site.handle.read(Consistency::Stale, Duration::ZERO, |_| ()).await?;
         return Ok(Answer::ok(&Ready { status: "ready".to_owned(), checks }));

@@ -74,6 +74,8 @@ pub(super) struct Claiming {
     pub(super) remaining_ms: u64,
     /// What [`Request::Forget`] names it by; unique to the sender's process.
     pub(super) ticket: u64,
+    /// Whether its client named it and may send it again: then nothing of it is given back.
+    pub(super) may_come_again: bool,
 }
 
 /// The answer to a [`Request`] of the same name.
@@ -119,6 +121,8 @@ pub(super) enum Refusal {
     },
     /// It was proposed and the outcome is unknown.
     Unknown,
+    /// Its disk is (nearly) full. Certainly not proposed.
+    DiskFull,
 }
 
 impl From<Refusal> for Setback {
@@ -128,6 +132,7 @@ impl From<Refusal> for Setback {
             Refusal::Overloaded { retry_after_ms } => Self::Overloaded { retry_after_ms },
             Refusal::TooManyWaiters { retry_after_ms } => Self::TooManyWaiters { retry_after_ms },
             Refusal::Unknown => Self::Unknown,
+            Refusal::DiskFull => Self::DiskFull,
         }
     }
 }
@@ -139,6 +144,7 @@ impl From<Setback> for Refusal {
             Setback::Overloaded { retry_after_ms } => Self::Overloaded { retry_after_ms },
             Setback::TooManyWaiters { retry_after_ms } => Self::TooManyWaiters { retry_after_ms },
             Setback::Unknown => Self::Unknown,
+            Setback::DiskFull => Self::DiskFull,
         }
     }
 }

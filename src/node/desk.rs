@@ -127,6 +127,7 @@ impl Node {
             tracing::warn!(%reason, "a peer's command is refused");
             Setback::NotProposed
         })?;
+        self.room.admit(work.lane)?;
         Ok(self.proposer.enqueue(work.admit(&self.admission)?, deadline))
     }
 
@@ -165,6 +166,8 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
         reply,
         parked: Some(parked),
         was_parked: false,
+        may_come_again: claiming.may_come_again,
+        is_superseded: visit.is_superseded(),
     };
     node.spawn(claims::run_here(Arc::clone(node), claimant));
     tokio::select! {

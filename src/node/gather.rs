@@ -131,6 +131,8 @@ pub(super) enum Setback {
         /// Try again after this, ms.
         retry_after_ms: u64,
     },
+    /// Certainly not proposed: the leader's disk is (nearly) full.
+    DiskFull,
     /// It may have been proposed: it may be applied, now or later. Repeating it is safe.
     Unknown,
 }
@@ -140,9 +142,8 @@ impl From<Reason> for Setback {
         match reason {
             Reason::Overloaded { retry_after_ms } => Self::Overloaded { retry_after_ms },
             Reason::TooManyWaiters { retry_after_ms } => Self::TooManyWaiters { retry_after_ms },
-            Reason::NoLeader | Reason::NotReady | Reason::ShuttingDown | Reason::DiskFull => {
-                Self::NotProposed
-            }
+            Reason::DiskFull => Self::DiskFull,
+            Reason::NoLeader | Reason::NotReady | Reason::ShuttingDown => Self::NotProposed,
         }
     }
 }

@@ -69,7 +69,7 @@ pub enum Reason {
     /// This node is stopping.
     #[error("this node is shutting down")]
     ShuttingDown,
-    /// The disk is (nearly) full: adds are refused.
+    /// The leader's disk is (nearly) full: adds are refused.
     #[error("the disk is full")]
     DiskFull,
     /// Too many commands wait for the log.
@@ -144,13 +144,36 @@ impl Handle {
         Ok(outcomes)
     }
 
-    /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Dropping the future gives
-    /// the place up; a grant that comes too late for it is released, its attempt not counted.
+    /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Nobody else knows the
+    /// claim's request id. Dropping the future gives the place up; a grant that comes too late for
+    /// it is released, its attempt not counted.
     pub async fn claim(
         &self,
         claim: Claim,
         wait: Duration,
         hold: Duration,
+    ) -> Result<Outcome, Unavailable> {
+        self.claim_as(claim, wait, hold, false).await
+    }
+
+    /// As [`Handle::claim`], for a caller that named the request id and may send the claim again,
+    /// here or elsewhere. A grant that comes too late for this call is kept for that one: to release
+    /// it could end a lease that its holder believes in (S8).
+    pub async fn claim_named(
+        &self,
+        claim: Claim,
+        wait: Duration,
+        hold: Duration,
+    ) -> Result<Outcome, Unavailable> {
+        self.claim_as(claim, wait, hold, true).await
+    }
+
+    async fn claim_as(
+        &self,
+        claim: Claim,
+        wait: Duration,
+        hold: Duration,
+        may_come_again: bool,
     ) -> Result<Outcome, Unavailable> {
         self.must_run()?;
         let _permit = self.node().admission.admit_claim().map_err(Unavailable::NotApplied)?;
@@ -166,6 +189,8 @@ impl Handle {
             reply,
             parked: None,
             was_parked: false,
+            may_come_again,
+            is_superseded: Arc::default(),
         };
         let node = self.node();
         node.spawn(claims::run(Arc::clone(node), claimant));
@@ -307,7 +332,10 @@ pub struct Status {
     pub state_hash: u128,
     /// Since the node started, ms.
     pub uptime_ms: u64,
-    /// Whether a leader is known and this replica has caught up with it.
+    /// Whether this node takes requests: every check holds, but for a disk that has little room left,
+    /// beside which everything but adds goes on.
+    pub is_ready: bool,
+    /// Whether a leader is known, this replica has caught up with it, and its disk is well.
     pub checks: Vec<Check>,
     /// The last change of leader that this node saw.
     pub last_change: Option<LeaderChange>,

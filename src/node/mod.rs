@@ -36,6 +36,7 @@ mod routing;
 #[cfg(test)]
 mod samples;
 mod snapshot;
+mod space;
 mod standing;
 mod tries;
 mod waiters;
@@ -44,3 +45,4 @@ pub use admission::Limits;
 pub use clock::*;
 pub use handle::*;
 pub use open::*;
+pub use space::{FileSystem, Space};

@@ -17,7 +17,7 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
-    Clock, Handle, Limits, MachineClock,
+    Clock, FileSystem, Handle, Limits, MachineClock, Space,
     admission::Admission,
     clock::ClusterClock,
     desk::Desk,
@@ -28,6 +28,7 @@ use super::{
     proposer,
     reads::{self, Reads},
     routing::{self, Standing},
+    space::{self, Room},
     standing::Leaders,
 };
 
@@ -41,6 +42,9 @@ pub struct NodeOptions {
     pub raft: raft::Options,
     /// How much may wait here.
     pub limits: Limits,
+    /// While this node leads and its disk has less than this free, adds are refused, bytes; 0: never,
+    /// and nobody looks.
+    pub disk_reserve_bytes: u64,
 }
 
 /// What a node stands on: simulation brings its own.
@@ -50,6 +54,8 @@ pub struct Environment {
     pub raft: raft::Environment,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// Who knows how much room the disk has.
+    pub space: Arc<dyn Space>,
 }
 
 impl Environment {
@@ -63,6 +69,7 @@ impl Environment {
                 seed: seed.expect("the mask leaves 64 bits"),
             },
             clock: Arc::new(MachineClock::start()),
+            space: Arc::new(FileSystem),
         }
     }
 }
@@ -106,6 +113,7 @@ pub struct Node {
     pub(super) cluster_clock: ClusterClock,
     pub(super) limits: Limits,
     pub(super) admission: Arc<Admission>,
+    pub(super) room: Room,
     pub(super) proposer: Pump,
     pub(super) forwarder: Pump,
     pub(super) reads: Reads,
@@ -133,7 +141,8 @@ impl Node {
         environment: Environment,
         raft_runtime: RaftRuntime,
     ) -> Result<Handle, OpenError> {
-        let Environment { raft: stands_on, clock } = environment;
+        let Environment { raft: stands_on, clock, space } = environment;
+        let room = Room::new(space, &options.raft.data_dir, options.disk_reserve_bytes);
         let mut rng = StdRng::seed_from_u64(stands_on.seed);
         let bells = Arc::new(Bells::default());
         let desk = Arc::new(Desk::default());
@@ -148,6 +157,7 @@ impl Node {
             cluster_clock: ClusterClock::new(Arc::clone(&clock)),
             limits: options.limits,
             admission: Admission::new(options.limits),
+            room,
             proposer: Pump::default(),
             forwarder: Pump::default(),
             reads: Reads::default(),
@@ -174,6 +184,7 @@ impl Node {
         self.spawn_until_stopped(forward::run(Arc::clone(self)));
         self.spawn_until_stopped(reads::run(Arc::clone(self)));
         self.spawn_until_stopped(expiry::run(Arc::clone(self)));
+        self.spawn_until_stopped(space::watch(Arc::clone(self)));
         self.spawn_until_stopped(parked::watch_leader(Arc::clone(self)));
     }
 

@@ -13,7 +13,11 @@ use super::{
     calls::{Request, Response},
     open::Node,
     routing::{Route, Standing},
+    space::Lack,
 };
+
+/// The check of the log and its disk.
+const DISK: &str = "disk";
 
 /// A replica this many entries behind what it knows committed is not ready.
 const LAG_MAX: u64 = 1_000;
@@ -133,12 +137,16 @@ impl Node {
         let raft = self.replica.status().borrow().clone();
         let (rev, state_hash) =
             self.look(|machine| (machine.state().rev(), machine.state().hash()));
-        let checks = checks(&raft, *self.has_caught_up.borrow());
+        let checks = checks(&raft, *self.has_caught_up.borrow(), self.room.lack());
+        let lacks_room_alone = raft.failure.is_none();
+        let is_ready =
+            checks.iter().all(|check| check.is_ok || (check.name == DISK && lacks_room_alone));
         Status {
             raft,
             rev,
             state_hash,
             uptime_ms: self.clock.monotonic_ms().saturating_sub(self.started_ms),
+            is_ready,
             checks,
             last_change: self.leaders().change.clone(),
         }
@@ -179,7 +187,7 @@ pub(super) async fn catch_up(node: Arc<Node>, seen: Standing) {
     }
 }
 
-fn checks(raft: &raft::Status, has_caught_up: bool) -> Vec<Check> {
+fn checks(raft: &raft::Status, has_caught_up: bool, lack: Option<Lack>) -> Vec<Check> {
     let is_member = raft.role != Role::Fresh;
     let lag = raft.commit_index.saturating_sub(raft.applied_index);
     let leader =
@@ -209,9 +217,13 @@ fn checks(raft: &raft::Status, has_caught_up: bool) -> Vec<Check> {
             },
         },
         Check {
-            name: "disk",
-            is_ok: raft.failure.is_none(),
-            detail: raft.failure.clone().unwrap_or_else(|| "the log is writable".to_owned()),
+            name: DISK,
+            is_ok: raft.failure.is_none() && lack.is_none(),
+            detail: match (&raft.failure, lack) {
+                (Some(failure), _) => failure.clone(),
+                (None, Some(lack)) => lack.to_string(),
+                (None, None) => "the log is writable".to_owned(),
+            },
         },
     ]
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Reason, Unavailable,
-    gather::{Setback, Work},
+    gather::{Attempt, Setback, Work},
     open::{Node, Phase},
     routing::Route,
 };
@@ -39,7 +39,13 @@ impl Tries {
             Setback::TooManyWaiters { retry_after_ms } if !self.may_be_proposed => {
                 return Err(Unavailable::NotApplied(Reason::TooManyWaiters { retry_after_ms }));
             }
-            Setback::NotProposed | Setback::Overloaded { .. } | Setback::TooManyWaiters { .. } => {}
+            Setback::DiskFull if !self.may_be_proposed => {
+                return Err(Unavailable::NotApplied(Reason::DiskFull));
+            }
+            Setback::NotProposed
+            | Setback::Overloaded { .. }
+            | Setback::TooManyWaiters { .. }
+            | Setback::DiskFull => {}
         }
         Ok(())
     }
@@ -60,7 +66,7 @@ impl Node {
             let attempt_by = deadline.max(Instant::now() + ATTEMPT_PATIENCE);
             let attempt = match &route {
                 Route::Nowhere => Err(Setback::NotProposed),
-                Route::Here { .. } => self.proposer.submit(work.clone(), attempt_by).await,
+                Route::Here { .. } => self.submit_here(work.clone(), attempt_by).await,
                 Route::There { .. } => self.forwarder.submit(work.clone(), attempt_by).await,
             };
             match attempt {
@@ -73,6 +79,11 @@ impl Node {
             pace.pause(self, &route).await;
         }
         Err(self.give_up(tries))
+    }
+
+    async fn submit_here(&self, work: Work, attempt_by: Instant) -> Attempt {
+        self.room.admit(work.lane)?;
+        self.proposer.submit(work, attempt_by).await
     }
 
     /// What a request is told whose time is up.
@@ -121,12 +132,14 @@ mod tests {
         let refusal = Setback::Overloaded { retry_after_ms: 5 };
         let mut tries = Tries::default();
         tries.note(Setback::NotProposed).unwrap();
+        assert_eq!(tries.note(Setback::DiskFull), Err(Unavailable::NotApplied(Reason::DiskFull)));
         assert_eq!(
             tries.note(refusal),
             Err(Unavailable::NotApplied(Reason::Overloaded { retry_after_ms: 5 }))
         );
         tries.note(Setback::Unknown).unwrap();
         tries.note(refusal).unwrap();
+        tries.note(Setback::DiskFull).unwrap();
         tries.note(Setback::NotProposed).unwrap();
         assert!(tries.may_be_proposed());
     }

@@ -20,7 +20,8 @@ pub struct Health {
 }
 
 /// The answer to `GET /ready`: 200 when every check holds, else the error `not_ready`, whose
-/// `details` has the same checks.
+/// `details` has the same checks. A disk with little room left fails its check and is no reason to
+/// send requests elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// `ready`.

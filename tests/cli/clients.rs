@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{Server, User, finish, two_ports};
+use crate::harness::{PATIENCE, Server, User, finish, two_ports, until};
 
 /// A user whose commands find the server.
 fn user_and_server() -> (User, Server) {
@@ -58,6 +58,49 @@ fn fail_release_and_cancel_do_what_they_say() {
     user.queue(&["get", "a", "--wait"]).with_code(7);
     user.queue(&["add", "--id", "b"]).with_code(0);
     assert_eq!(user.queue(&["cancel", "b"]).with_code(0), "cancelled");
+    user.queue(&["claim", "--worker", "w"]).with_code(8);
+}
+
+#[test]
+fn a_job_added_after_others_is_handed_out_when_they_have_completed() {
+    let (user, _server) = user_and_server();
+    for words in
+        [&["--id", "a"][..], &["--id", "b"], &["--id", "c", "--after", "a", "--after", "b"]]
+    {
+        user.queue(&[&["add"], words].concat()).with_code(0);
+    }
+    assert_eq!(user.queue(&["get", "c"]).with_code(0), "c blocked");
+    let held = user.queue(&["claim", "--worker", "w", "--max", "9"]).with_code(0);
+    let held: Vec<_> = held.lines().map(|line| line.split_once(' ').unwrap()).collect();
+    assert_eq!(held.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ["a", "b"]);
+    for (id, token) in held {
+        user.queue(&["complete", id, "--token", token]).with_code(0);
+    }
+    let next = user.queue(&["claim", "--worker", "w"]).with_code(0);
+    assert!(next.starts_with("c "), "{next}");
+    let complaint = user.queue(&["add", "--after", "nowhere"]).complaint(2);
+    assert!(complaint.contains("nowhere"), "{complaint}");
+}
+
+#[test]
+fn one_job_of_a_group_is_held_at_a_time() {
+    let (user, _server) = user_and_server();
+    for id in ["a", "b"] {
+        user.queue(&["add", "--id", id, "--group", "disk"]).with_code(0);
+    }
+    let claim = ["claim", "--worker", "w", "--max", "9"];
+    let held = user.queue(&claim).with_code(0);
+    let token = held.strip_prefix("a ").expect("the older one, alone");
+    user.queue(&claim).with_code(8);
+    user.queue(&["complete", "a", "--token", token]).with_code(0);
+    assert!(user.queue(&claim).with_code(0).starts_with("b "));
+}
+
+#[test]
+fn a_job_that_nobody_claims_in_time_expires() {
+    let (user, _server) = user_and_server();
+    user.queue(&["add", "--id", "a", "--expires-in", "50ms"]).with_code(0);
+    assert_eq!(user.queue(&["get", "a", "--wait=20s"]).with_code(7), "a expired");
     user.queue(&["claim", "--worker", "w"]).with_code(8);
 }
 
@@ -116,6 +159,31 @@ fn no_server_is_worth_a_retry_and_the_next_address_is_tried() {
     assert_eq!((&error["code"], &error["applied"]), (&"unreachable".into(), &"no".into()));
     user.set("QUEUE_ADDR", &format!("{nobody},{}", server.address));
     assert_eq!(user.queue(&["add", "--id", "a"]).with_code(0), "a");
+}
+
+// Situation: the first address is a node in no cluster, as after its directory was wiped. Claim: it hides
+// nothing that the next one knows.
+#[test]
+fn a_node_without_a_leader_is_passed_over_for_one_that_knows() {
+    let (user, server) = user_and_server();
+    let port = two_ports();
+    let (listen, nobody) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", two_ports()));
+    let data_dir = user.path("alone").display().to_string();
+    let words = ["serve", "--listen", &listen, "--data-dir", &data_dir, "--node-id", "n2"];
+    let expects = ["--bootstrap-expect", "2", "--join", &nobody];
+    let alone = Server::spawn(&user, port, &[&words[..], &expects].concat());
+    let asked = ["status", "--addr", &alone.address];
+    let mut said = String::new();
+    assert!(until(PATIENCE, || {
+        let status = user.queue(&asked);
+        said = status.stdout;
+        status.code == Some(0)
+    }));
+    assert!(said.contains("leader nobody"), "{said}");
+    user.queue(&["leader", "--addr", &alone.address]).with_code(5);
+    let both = format!("{},{}", alone.address, server.address);
+    assert_eq!(user.queue(&["leader", "--addr", &both]).with_code(0), "n1");
+    assert!(user.queue(&["status", "--addr", &both]).with_code(0).contains("leader n1"));
 }
 
 #[test]

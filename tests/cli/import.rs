@@ -90,3 +90,17 @@ fn an_interrupted_import_says_how_far_it_came() {
     // The jobs are there; whether the answer was too is a race that the import does not decide.
     assert!([0, 1000].contains(&error["details"]["acknowledged"].as_i64().unwrap()), "{error}");
 }
+
+// Situation: with four batches under way, the last line waits for a job of the first batch. Claim: the server
+// knows every job that a line waits for by the time it reads the line.
+#[test]
+fn jobs_that_wait_for_earlier_lines_are_sent_after_them() {
+    let (user, _server) = user_and_server();
+    let last = "{\"work_id\": \"last\", \"depends_on\": [\"imp-1\", \"imp-2500\"]}\n";
+    let file = user.write("jobs.ndjson", &(lines(2500) + last));
+    let ids = user.queue(&["add", "--file", &file, "--import-id", "imp"]).with_code(0);
+    assert_eq!((ids.lines().count(), ids.lines().last()), (2501, Some("last")));
+    assert_eq!(user.queue(&["get", "last"]).with_code(0), "last blocked");
+    let claimed = user.queue(&["claim", "--worker", "w", "--max", "1000"]).with_code(0);
+    assert!(claimed.starts_with("imp-") && !claimed.contains("last"), "{claimed}");
+}

@@ -1,12 +1,17 @@
-//! One node, its server, and a client that says exactly what it is told to say.
+//! Nodes, their servers, and a client that says exactly what it is told to say.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use quorate::{
     http::{HttpOptions, Limits, Server, serve},
-    node::{self, Handle, MachineClock, Node, NodeOptions, RaftRuntime},
+    node::{self, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space},
 };
-use raft::{Bootstrap, OsNet, Timing, disk::OsDisk};
+use raft::{Bootstrap, Disk, OsNet, Timing, disk::OsDisk};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -19,7 +24,94 @@ use tokio::{
 /// Nothing here takes as long on a machine that is not stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A node of one voter, served on a free port.
+/// How a node is to be.
+pub(crate) struct Setup {
+    pub(crate) http: Limits,
+    pub(crate) node: node::Limits,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) space: Arc<dyn Space>,
+    pub(crate) disk_reserve_bytes: u64,
+    pub(crate) bootstrap: Bootstrap,
+    pub(crate) timing: Timing,
+    pub(crate) label: String,
+    /// Where it listens for other nodes.
+    pub(crate) peer: SocketAddr,
+}
+
+impl Default for Setup {
+    /// One voter by itself.
+    fn default() -> Self {
+        Self {
+            http: Limits::default(),
+            node: node::Limits::default(),
+            disk: Arc::new(OsDisk),
+            space: Arc::new(FileSystem),
+            disk_reserve_bytes: 0,
+            bootstrap: Bootstrap::Alone,
+            timing: Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 },
+            label: "n1".to_owned(),
+            peer: (Ipv4Addr::LOCALHOST, 0).into(),
+        }
+    }
+}
+
+impl Setup {
+    /// Three voters of one cluster. Their timers are long: a busy machine is no reason for an election.
+    pub(crate) fn three() -> Vec<Self> {
+        // All at once, so that the three differ.
+        let ports = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let peers = ports.map(|port| port.local_addr().unwrap());
+        let seeds: Vec<_> = peers.iter().map(ToString::to_string).collect();
+        let bootstrap = Bootstrap::Expect { voters: 3, seeds, only: None };
+        let setup = |(number, peer)| Self {
+            timing: Timing { heartbeat_ms: 200, election_min_ms: 1000, election_max_ms: 2000 },
+            bootstrap: bootstrap.clone(),
+            label: format!("n{}", number + 1),
+            peer,
+            ..Self::default()
+        };
+        peers.into_iter().enumerate().map(setup).collect()
+    }
+
+    /// Starts it, ready or not.
+    pub(crate) async fn start(self) -> Site {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = HttpOptions::new(([127, 0, 0, 1], 0).into());
+        options.limits = self.http.clone();
+        let handle = self.open(&directory).await;
+        let (stop, stopped) = oneshot::channel();
+        let server = serve(options, handle.clone(), async { _ = stopped.await }).await.unwrap();
+        let address = server.local_addr();
+        Site { address, handle, stop: Some(stop), server: Some(server), _directory: directory }
+    }
+
+    async fn open(self, directory: &TempDir) -> Handle {
+        let raft = raft::Options {
+            cluster: "test".to_owned(),
+            label: self.label,
+            data_dir: directory.path().join("node"),
+            listen: self.peer,
+            advertise: self.peer.to_string(),
+            bootstrap: self.bootstrap,
+            timing: self.timing,
+            segment_bytes: 1 << 20,
+            snapshot_log_bytes: 64 << 20,
+            kept_entries: 1000,
+        };
+        // Each replica's id is drawn from its seed.
+        let seed = u64::from(self.peer.port());
+        let environment = node::Environment {
+            raft: raft::Environment { disk: self.disk, net: Arc::new(OsNet), seed },
+            clock: Arc::new(MachineClock::start()),
+            space: self.space,
+        };
+        let disk_reserve_bytes = self.disk_reserve_bytes;
+        let options = NodeOptions { raft, limits: self.node, disk_reserve_bytes };
+        Box::pin(Node::open(options, environment, RaftRuntime::Current)).await.unwrap()
+    }
+}
+
+/// A node, served on a free port.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle,
@@ -34,26 +126,18 @@ impl Site {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let handle = open(&directory).await;
-        let (stop, stopped) = oneshot::channel();
-        let mut options = HttpOptions::new(([127, 0, 0, 1], 0).into());
-        options.limits = limits;
-        let server = serve(options, handle.clone(), async { _ = stopped.await }).await.unwrap();
-        let address = server.local_addr();
-        let site =
-            Self { address, handle, stop: Some(stop), server: Some(server), _directory: directory };
+        let site = Setup { http: limits, ..Setup::default() }.start().await;
         site.until_ready().await;
         site
     }
 
-    async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         let ready = async {
             while self.get("/ready").await.status != 200 {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, ready).await.expect("a node of one voter gets ready");
+        timeout(PATIENCE, ready).await.expect("the node gets ready");
     }
 
     /// Sends a POST and reads its answer.
@@ -114,27 +198,6 @@ impl Site {
     pub(crate) async fn state_of(&self, work_id: &str) -> Value {
         self.get(&format!("/work/get/{work_id}")).await.json()["state"].clone()
     }
-}
-
-async fn open(directory: &TempDir) -> Handle {
-    let raft = raft::Options {
-        cluster: "test".to_owned(),
-        label: "n1".to_owned(),
-        data_dir: directory.path().join("n1"),
-        listen: ([127, 0, 0, 1], 0).into(),
-        advertise: "127.0.0.1:0".to_owned(),
-        bootstrap: Bootstrap::Alone,
-        timing: Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 },
-        segment_bytes: 1 << 20,
-        snapshot_log_bytes: 64 << 20,
-        kept_entries: 1000,
-    };
-    let environment = node::Environment {
-        raft: raft::Environment { disk: Arc::new(OsDisk), net: Arc::new(OsNet), seed: 1 },
-        clock: Arc::new(MachineClock::start()),
-    };
-    let options = NodeOptions { raft, limits: node::Limits::default() };
-    Node::open(options, environment, RaftRuntime::Current).await.unwrap()
 }
 
 /// An answer, as it came.

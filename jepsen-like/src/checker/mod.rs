@@ -3,20 +3,20 @@
 //! How an indeterminate operation (`info`, or never completed) counts is said in each file; the rule
 //! they share: it may be used to excuse what was seen, never to accuse.
 
-mod contract;
 mod s1_durable_add;
 mod s2_no_phantom;
 mod s3_idempotent_add;
 mod s4_completed_once;
 mod s5_tokens_grow;
 mod s6_stale_token_dead;
+mod suite;
 mod verdict;
 
-pub use contract::{Checker, all};
 pub use s1_durable_add::DurableAdd;
 pub use s2_no_phantom::NoPhantom;
 pub use s3_idempotent_add::IdempotentAdd;
 pub use s4_completed_once::CompletedOnce;
 pub use s5_tokens_grow::TokensGrow;
 pub use s6_stale_token_dead::StaleTokenDead;
+pub use suite::{Checker, all};
 pub use verdict::{Counts, Finding, Promise, Verdict, Witness};

@@ -111,8 +111,12 @@ fn a_cluster_that_does_not_add_up_is_refused() {
 #[test]
 fn all_faults_are_reported_at_once_one_line_each() {
     let flags = [("listen", "nowhere"), ("drain_ms", "2h"), ("timing", "fast")];
-    let variables =
-        [("QUEUE_SEGMENT_BYTES", "1"), ("QUEUE_LOG", "loud"), ("QUEUE_INSECURE", "perhaps")];
+    let variables = [
+        ("QUEUE_SEGMENT_BYTES", "1"),
+        ("QUEUE_DISK_RESERVE_BYTES", "2000000000000"),
+        ("QUEUE_LOG", "loud"),
+        ("QUEUE_INSECURE", "perhaps"),
+    ];
     let faults = resolve(&flags, &variables, "kept_entries: many").unwrap_err();
     let lines = faults.to_string();
     for claim in [
@@ -120,13 +124,14 @@ fn all_faults_are_reported_at_once_one_line_each() {
         "drain_ms: `2h` is out of range: 0 to 600000 (from --drain-ms)",
         "timing: `fast` is none of lan, wide (from --timing)",
         "segment_bytes: `1` is out of range: 1048576 to 1073741824 (from QUEUE_SEGMENT_BYTES)",
+        "disk_reserve_bytes: `2000000000000` is out of range: 0 to 1099511627776 (from QUEUE_DISK_RESERVE_BYTES)",
         "log: `loud` is no level",
         "insecure: `perhaps` is neither `true` nor `false` (from QUEUE_INSECURE)",
         "kept_entries: `many` is not a whole number from 0 to 10000000 (from cluster.yaml: kept_entries)",
     ] {
         assert!(lines.lines().any(|line| line.starts_with(claim)), "{claim} in\n{lines}");
     }
-    assert_eq!(lines.lines().count(), 7, "{lines}");
+    assert_eq!(lines.lines().count(), 8, "{lines}");
 }
 
 #[test]
@@ -200,6 +205,7 @@ fn the_example_file_shows_every_setting_with_its_default() {
     let shown = Raw::layered(Side::Server, &[], file, &surroundings);
     let shown = Config::resolve(&shown, &surroundings).unwrap();
     assert_eq!((shown.drain_ms, shown.kept_entries), (empty.drain_ms, empty.kept_entries));
+    assert_eq!(shown.disk_reserve_bytes, empty.disk_reserve_bytes);
     assert_eq!((shown.listen, shown.peer_listen), (empty.listen, empty.peer_listen));
     assert_eq!((shown.bootstrap, shown.log), (empty.bootstrap, empty.log));
 }
