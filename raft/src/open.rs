@@ -57,7 +57,9 @@ pub(crate) async fn open<S: StateMachine>(
     let network = network(&options, net, identity.clone(), blocking);
     let callers = network.callers.clone();
     let how = options.bootstrap.clone();
-    let bootstrapper = Bootstrapper::new(identity.clone(), directory, blocking, how)?;
+    let (failure, failed) = watch::channel(None);
+    let bootstrapper =
+        Bootstrapper::new(identity.clone(), directory, blocking, how, failure.clone())?;
 
     let log_store = LogStore::new(log.clone(), &recovered, blocking);
     let log_store = log_store.map_err(|source| cannot("read the log", source))?;
@@ -70,7 +72,8 @@ pub(crate) async fn open<S: StateMachine>(
     // A snapshot that was installed may reach beyond a log that was not purged yet.
     let recovery = tasks::Recovery::up_to(tail.max(*machine.applied().borrow()));
     let bootstrapper = Arc::new(bootstrapper);
-    let parts = Parts { identity, raft, callers, bootstrapper, log, recovery, snapshots };
+    let parts =
+        Parts { identity, raft, callers, bootstrapper, log, recovery, snapshots, failure, failed };
     Ok(parts.start(&options, blocking, listener, machine, calls, &mut rng))
 }
 
@@ -83,6 +86,9 @@ struct Parts<S: StateMachine> {
     log: Log,
     recovery: tasks::Recovery,
     snapshots: SnapshotStore,
+    /// Why this replica cannot go on.
+    failure: watch::Sender<Option<String>>,
+    failed: watch::Receiver<Option<String>>,
 }
 
 impl<S: StateMachine> Parts<S> {
@@ -95,11 +101,11 @@ impl<S: StateMachine> Parts<S> {
         calls: Arc<dyn CallHandler>,
         rng: &mut StdRng,
     ) -> Inner<S> {
-        let Self { identity, raft, callers, bootstrapper, log, recovery, snapshots } = self;
+        let Self { identity, raft, callers, bootstrapper, log, recovery, snapshots, .. } = self;
+        let (failure, failed) = (self.failure, self.failed);
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
         let (stop, stops) = watch::channel(());
-        let (failure, failed) = watch::channel(None);
         let (heard, last_heard) = watch::channel(None);
         let limit = Duration::from_millis(2 * options.timing.election_max_ms);
         let silence = tasks::Silence { last_heard, limit };
@@ -109,7 +115,12 @@ impl<S: StateMachine> Parts<S> {
             raft: raft.clone(),
             bootstrapper: bootstrapper.clone(),
             calls,
-            snapshots: SnapshotIntake::new(raft.clone(), snapshots.clone(), blocking),
+            snapshots: SnapshotIntake::new(
+                raft.clone(),
+                snapshots.clone(),
+                blocking,
+                failure.clone(),
+            ),
             heard,
         };
         let server = server::listen(Arc::new(server), listener, stops);

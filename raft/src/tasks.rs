@@ -137,12 +137,8 @@ pub(crate) fn bootstrap<S: StateMachine>(
     spawn(async move {
         let founded = match bootstrapper.run(&callers, seed).await {
             Ok(Ended::Founder(set)) => set,
-            Ok(Ended::Follower) => return,
-            Err(error) => {
-                tracing::error!(%error, "a promise could not be written");
-                failure.send_replace(Some(format!("a promise could not be written: {error}")));
-                return;
-            }
+            // After an error the bootstrapper has said why this replica cannot go on.
+            Ok(Ended::Follower) | Err(_) => return,
         };
         let voters: std::collections::BTreeMap<_, _> =
             founded.voters.into_iter().map(|voter| (voter.id, voter)).collect();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, watch},
     time::{Instant, sleep},
 };
 
@@ -51,6 +51,8 @@ pub(crate) struct Bootstrapper {
     how: Bootstrap,
     record: Mutex<Record>,
     heard: std::sync::Mutex<BTreeMap<PeerId, Heard>>,
+    /// Told when a promise could not be written: the disk is not asked a second time.
+    failure: watch::Sender<Option<String>>,
 }
 
 impl std::fmt::Debug for Bootstrapper {
@@ -85,6 +87,7 @@ impl Bootstrapper {
         mut directory: DataDirectory,
         blocking: Blocking,
         how: Bootstrap,
+        failure: watch::Sender<Option<String>>,
     ) -> Result<Self, OpenError> {
         let record = match directory.read_cell(CELL)? {
             Some(bytes) => codec::decode(&bytes).map_err(|error| OpenError::Corrupt {
@@ -101,7 +104,7 @@ impl Bootstrapper {
         identity.cluster_id.send_replace(record.cluster_id());
         let directory = Arc::new(std::sync::Mutex::new(Some(directory)));
         let (record, heard) = (Mutex::new(record), std::sync::Mutex::default());
-        Ok(Self { identity, directory, blocking, how, record, heard })
+        Ok(Self { identity, directory, blocking, how, record, heard, failure })
     }
 
     /// The directory, for its lock: who takes it out lets go of it.
@@ -208,7 +211,12 @@ impl Bootstrapper {
         if *record != next {
             tracing::info!(standing = ?next.standing, "bootstrap");
             let (directory, written) = (self.directory.clone(), next.clone());
-            self.blocking.run(move || write(&directory, &written)).await?;
+            let saved = self.blocking.run(move || write(&directory, &written)).await;
+            saved.inspect_err(|error| {
+                tracing::error!(%error, "a promise could not be written");
+                let reason = format!("a promise could not be written: {error}");
+                self.failure.send_replace(Some(reason));
+            })?;
             *record = next;
             self.identity.cluster_id.send_if_modified(|id| {
                 let changed = *id != record.cluster_id();

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     PeerId, StateMachine, codec,
@@ -25,6 +25,8 @@ pub(crate) struct SnapshotIntake<S: StateMachine> {
     pub(crate) blocking: Blocking,
     /// What arrived of a snapshot whose connection broke.
     partial: Mutex<Option<Partial>>,
+    /// Told when the disk failed under a whole snapshot: it is not asked a second time.
+    failure: watch::Sender<Option<String>>,
 }
 
 struct Partial {
@@ -42,8 +44,13 @@ impl Partial {
 }
 
 impl<S: StateMachine> SnapshotIntake<S> {
-    pub(crate) fn new(raft: Raft<S>, snapshots: SnapshotStore, blocking: Blocking) -> Self {
-        Self { raft, snapshots, blocking, partial: Mutex::new(None) }
+    pub(crate) fn new(
+        raft: Raft<S>,
+        snapshots: SnapshotStore,
+        blocking: Blocking,
+        failure: watch::Sender<Option<String>>,
+    ) -> Self {
+        Self { raft, snapshots, blocking, partial: Mutex::new(None), failure }
     }
 
     /// Serves one connection: one snapshot.
@@ -102,7 +109,14 @@ impl<S: StateMachine> SnapshotIntake<S> {
         // What arrived damaged is asked for again; openraft would take it for a failed disk. And it
         // becomes the newest only when openraft installs it: an old leader's snapshot must not
         // displace a newer one.
-        let snapshot = self.blocking.run(move || incoming.finish()).await?;
+        let finished = self.blocking.run(move || incoming.finish()).await;
+        let snapshot = finished.inspect_err(|error| {
+            if error.kind() != io::ErrorKind::InvalidData {
+                tracing::error!(%error, "a snapshot could not be synced");
+                let reason = format!("a snapshot could not be synced: {error}");
+                self.failure.send_replace(Some(reason));
+            }
+        })?;
         let installed = self.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await;
         let response = installed.map_err(|fatal| io::Error::other(fatal.to_string()))?;
         writer.queue(Kind::SnapshotInstalled, 0, &response)?;

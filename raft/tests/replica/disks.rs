@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use raft::{
     ProposeError,
+    directory::{DataDirectory, Identity},
     disk::{Loss, MemoryDisk},
 };
 use tokio::time::timeout;
@@ -87,4 +88,23 @@ async fn a_failed_sync_stops_the_replica_and_the_others_go_on() {
         nodes.into_iter().filter(|node| node.status().failure.is_none()).collect();
     assert_eq!(others.len(), 2);
     write(&others, "after").await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_failed_sync_of_a_promise_stops_the_replica() {
+    let mut nodes = fresh(2, 2, 2);
+    // The one with the lesser id proposes; the other one promises, and its disk fails.
+    for (peer_id, node) in (1..).zip(&mut nodes) {
+        let disk = Arc::new(MemoryDisk::new(Loss::Lose, peer_id));
+        node.disk = disk.clone();
+        let (cluster, label) = (node.options.cluster.clone(), node.options.label.clone());
+        let identity = Identity { peer_id, cluster, cluster_id: 0, group_id: 0, label };
+        drop(DataDirectory::open(disk.clone(), &node.options.data_dir, identity).unwrap());
+        if peer_id == 2 {
+            node.start().await;
+            disk.fail_sync_after(0);
+        }
+    }
+    nodes[0].start().await;
+    eventually("a failure", || nodes[1].status().failure.is_some()).await;
 }
