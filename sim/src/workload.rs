@@ -258,7 +258,7 @@ impl Client {
         for _ in 0..=REPEATS {
             let (handle, claim) = (self.handle.clone(), claim.clone());
             let asked = async move {
-                ending(time::timeout(PATIENCE, handle.claim(claim, wait, HOLD)).await)
+                ending(time::timeout(PATIENCE, handle.claim_named(claim, wait, HOLD)).await)
             };
             match self.process.run(Function::Claim, call.clone(), asked).await {
                 Ending::Ok { grant, res, .. } => {

@@ -34,8 +34,8 @@ pub(super) struct Call {
     pub(super) hold: Duration,
     /// The query, without its question mark.
     pub(super) query: Option<String>,
-    /// Empty on a GET.
-    pub(super) body: Bytes,
+    /// Empty on a GET. See [`Call::take_body`].
+    body: Bytes,
     /// The header `Idempotency-Key`.
     pub(super) idempotency_key: Option<RequestId>,
     /// The connection that it came over.
@@ -66,6 +66,12 @@ async fn read(request: Request, site: &Site) -> Result<Call, Failure> {
 }
 
 impl Call {
+    /// The body, to be read once and let go: a request that then waits must not keep it, for it may
+    /// be 8 MiB of blanks, which nothing counts any more.
+    pub(super) fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
+    }
+
     /// A job with its identity: its own id, or one made from the caller's key for the request and its
     /// place in it (so that a repeat makes the same one), or a fresh one.
     pub(super) fn new_job(

@@ -52,10 +52,7 @@ impl Delivery {
 }
 
 async fn claimed(mut call: Call, kind: ClaimKind) -> Result<Got, Failure> {
-    // The body is not kept while the claim waits: it may be 8 MiB of blanks.
-    let body = std::mem::take(&mut call.body);
-    let request = ClaimRequest::parse(kind, &body, call.query.as_deref())?;
-    drop(body);
+    let request = ClaimRequest::parse(kind, &call.take_body(), call.query.as_deref())?;
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(0));
     let named = request.request_id.clone().or_else(|| call.idempotency_key.clone());
     let is_ours = named.is_none();

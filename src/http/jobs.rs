@@ -16,8 +16,9 @@ use crate::{
     },
 };
 
-pub(super) async fn add(call: Call) -> Result<Answer, Failure> {
-    let job = call.new_job(AddRequest::parse(&call.body)?, 0, call.idempotency_key.as_ref())?;
+pub(super) async fn add(mut call: Call) -> Result<Answer, Failure> {
+    let request = AddRequest::parse(&call.take_body())?;
+    let job = call.new_job(request, 0, call.idempotency_key.as_ref())?;
     let outcome = call.submit_one(Command::Add(Add { jobs: vec![job] })).await?;
     let (answer, rev) = accepted(outcome, Place::Alone)?;
     let added = present::added(answer).pop().expect("one job was added");
@@ -26,8 +27,8 @@ pub(super) async fn add(call: Call) -> Result<Answer, Failure> {
     Ok(Answer::ok(&body).with_status(status).at(rev))
 }
 
-pub(super) async fn add_batch(call: Call) -> Result<Answer, Failure> {
-    let batch = AddBatchRequest::parse(&call.body)?;
+pub(super) async fn add_batch(mut call: Call) -> Result<Answer, Failure> {
+    let batch = AddBatchRequest::parse(&call.take_body())?;
     let key = batch.request_id.or_else(|| call.idempotency_key.clone());
     let items = batch.items.into_iter().enumerate();
     let jobs = items.map(|(index, job)| {
@@ -85,7 +86,7 @@ fn batch_answer(items: Vec<Item<AddedItem>>, rev: Rev) -> Answer {
     Answer::ok(&body).at(rev)
 }
 
-pub(super) async fn cancel(call: Call) -> Result<Answer, Failure> {
-    let job = CancelRequest::parse(&call.body)?.work_id;
+pub(super) async fn cancel(mut call: Call) -> Result<Answer, Failure> {
+    let job = CancelRequest::parse(&call.take_body())?.work_id;
     call.settle(job.clone(), Command::Cancel(Cancel { job })).await
 }

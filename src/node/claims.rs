@@ -474,6 +474,16 @@ mod tests {
     }
 
     #[test]
+    fn tags_count_among_the_bytes_of_an_answer() {
+        let mut jobs = granted_payloads(&[0, 0]);
+        for job in &mut jobs {
+            let Claimed::Granted(grant) = job else { panic!("{job:?}") };
+            grant.tags = [("k".to_owned(), "v".repeat(ANSWER_BYTES / 2))].into();
+        }
+        assert_eq!(split_excess(&mut jobs).len(), 1);
+    }
+
+    #[test]
     fn only_a_grant_made_by_this_very_answer_is_fresh() {
         let mut jobs = granted_payloads(&[1]);
         assert!(granted(&jobs).all(is_fresh));

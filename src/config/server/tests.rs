@@ -35,6 +35,7 @@ fn nothing_given_is_a_single_voter_on_loopback() {
     assert_eq!(config.peer_listen.to_string(), "127.0.0.1:8771");
     assert_eq!(config.peer_advertise, "127.0.0.1:8771");
     assert_eq!((config.bootstrap, config.drain_ms), (Bootstrap::Alone, 10_000));
+    assert_eq!(config.hold_ms, 5000);
 }
 
 #[test]
