@@ -9,7 +9,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    CallHandler, Disk, Environment, Listener, Net, OpenError, Options, Peer, PeerId, StateMachine,
+    CallHandler, Disk, Environment, Listener, LogIndex, Net, OpenError, Options, Peer, PeerId,
+    StateMachine,
     bootstrap::Bootstrapper,
     consensus::{
         Raft,
@@ -61,12 +62,15 @@ pub(crate) async fn open<S: StateMachine>(
     let log_store = LogStore::new(log.clone(), &recovered, blocking);
     let log_store = log_store.map_err(|source| cannot("read the log", source))?;
     let machine = MachineStore::new(machine, snapshots.clone(), blocking);
+    let tail = last_index(&recovered);
     let config = config(&options)?;
     let raft = Raft::new(identity.me.id, config, network, log_store, machine.clone()).await;
     let raft = raft.map_err(|fatal| cannot("recover", std::io::Error::other(fatal.to_string())))?;
 
-    let parts =
-        Parts { identity, raft, callers, bootstrapper: Arc::new(bootstrapper), log, snapshots };
+    // A snapshot that was installed may reach beyond a log that was not purged yet.
+    let recovery = tasks::Recovery::up_to(tail.max(*machine.applied().borrow()));
+    let bootstrapper = Arc::new(bootstrapper);
+    let parts = Parts { identity, raft, callers, bootstrapper, log, recovery, snapshots };
     Ok(parts.start(&options, blocking, listener, machine, calls, &mut rng))
 }
 
@@ -77,6 +81,7 @@ struct Parts<S: StateMachine> {
     callers: Arc<Callers>,
     bootstrapper: Arc<Bootstrapper>,
     log: Log,
+    recovery: tasks::Recovery,
     snapshots: SnapshotStore,
 }
 
@@ -90,18 +95,22 @@ impl<S: StateMachine> Parts<S> {
         calls: Arc<dyn CallHandler>,
         rng: &mut StdRng,
     ) -> Inner<S> {
-        let Self { identity, raft, callers, bootstrapper, log, snapshots } = self;
+        let Self { identity, raft, callers, bootstrapper, log, recovery, snapshots } = self;
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
         let (stop, stops) = watch::channel(());
         let (failure, failed) = watch::channel(None);
-        let (status, observer) = tasks::observe(raft.clone(), identity.clone(), failed);
+        let (heard, last_heard) = watch::channel(None);
+        let limit = Duration::from_millis(2 * options.timing.election_max_ms);
+        let silence = tasks::Silence { last_heard, limit };
+        let (status, observer) = tasks::observe(&raft, identity.clone(), recovery, silence, failed);
         let server = Server {
             identity,
             raft: raft.clone(),
             bootstrapper: bootstrapper.clone(),
             calls,
             snapshots: SnapshotIntake::new(raft.clone(), snapshots.clone(), blocking),
+            heard,
         };
         let server = server::listen(Arc::new(server), listener, stops);
         let seed = rng.random();
@@ -112,7 +121,7 @@ impl<S: StateMachine> Parts<S> {
             tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
         ];
         let applied = machine.applied();
-        let room = Semaphore::new(ROOM_KIB);
+        let room = Arc::new(Semaphore::new(ROOM_KIB));
         let running = Mutex::new(Some(Running { server, stop, tasks }));
         Inner {
             me,
@@ -129,6 +138,12 @@ impl<S: StateMachine> Parts<S> {
             running,
         }
     }
+}
+
+/// The last index that the log held or had purged.
+fn last_index(recovered: &Recovered) -> LogIndex {
+    let last = recovered.last.as_ref().map(|entry| entry.index);
+    last.or(recovered.purged.as_ref().map(|(index, _)| *index)).unwrap_or(0)
 }
 
 fn identity(options: &Options, id: PeerId) -> Identity {

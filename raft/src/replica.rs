@@ -15,7 +15,7 @@ use openraft::{
     raft::responder::ProgressResponder,
 };
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -65,7 +65,7 @@ pub(crate) struct Inner<S: StateMachine> {
     pub(crate) applied: watch::Receiver<LogIndex>,
     pub(crate) log: Log,
     /// Room for entries that are proposed and not answered, KiB. Further proposals wait.
-    pub(crate) room: Semaphore,
+    pub(crate) room: Arc<Semaphore>,
     /// Held for its lock.
     pub(crate) directory: Arc<Mutex<Option<DataDirectory>>>,
     pub(crate) blocking: Blocking,
@@ -126,15 +126,17 @@ impl<S: StateMachine> Replica<S> {
         }
         // openraft's queue counts entries, and a few large ones would be too many.
         let weight = u32::try_from(entry.len() / 1024 + 1).expect("the limit is far below");
-        let room = self.inner.room.acquire_many(weight).await.map_err(|_| ProposeError::Stopped)?;
+        let room = self.inner.room.clone().acquire_many_owned(weight).await;
+        let room = room.map_err(|_| ProposeError::Stopped)?;
         let (responder, answer) = ProgressResponder::complete_only();
         let sent = self.inner.raft.client_write_ff(Command(entry), Some(responder)).await;
         // openraft's queue was closed: the entry never got into it.
         sent.map_err(|_| ProposeError::Stopped)?;
         // From here on openraft answers, or dies with the entry in an unknown place.
-        let answered = answer.await;
-        drop(room);
-        match answered.map_err(|_| ProposeError::Unknown)? {
+        let Some(Ok(answered)) = keep_until(room, answer).await else {
+            return Err(ProposeError::Unknown);
+        };
+        match answered {
             Ok(response) => {
                 let outcome = response.data.take();
                 Ok(outcome.expect("apply answers a proposed entry with the machine's outcome"))
@@ -262,10 +264,47 @@ impl<S: StateMachine> Replica<S> {
     }
 }
 
+/// Keeps `room` until `answer` has come, also when the caller gives up: the entry is on its way all
+/// the same, and callers without patience must not fill the log's backlog.
+async fn keep_until<F>(room: OwnedSemaphorePermit, answer: F) -> Option<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    // Not `consensus::spawn`: it never calls openraft.
+    let kept = tokio::spawn(async move {
+        let answer = answer.await;
+        drop(room);
+        answer
+    });
+    kept.await.ok()
+}
+
 /// Whom openraft names, if it leads: one that leadership is being handed to does not yet.
 fn known_leader(forward: ForwardToLeader<TypeConfig>) -> Option<Peer> {
     match forward.reason {
         ForwardReason::NotLeader => forward.leader_node,
         ForwardReason::LeadershipTransfer | ForwardReason::LeaseExpired => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::oneshot, time::timeout};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn an_entry_keeps_its_room_until_it_is_answered_though_its_caller_gave_up() {
+        let room = Arc::new(Semaphore::new(1));
+        let held = room.clone().acquire_owned().await.unwrap();
+        let (answer, answered) = oneshot::channel::<()>();
+        let given_up = timeout(Duration::ZERO, keep_until(held, answered)).await;
+        assert!(given_up.is_err());
+        tokio::task::yield_now().await;
+        assert_eq!(room.available_permits(), 0);
+        answer.send(()).unwrap();
+        drop(timeout(PATIENCE, room.acquire()).await.expect("not in time: room").unwrap());
     }
 }

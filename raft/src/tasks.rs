@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use openraft::{
-    RaftMetrics,
+    RaftMetrics, ServerState,
     async_runtime::WatchReceiver,
     errors::{InitializeError, RaftError},
     raft::TransferLeaderRequest,
@@ -27,11 +27,65 @@ use crate::{
     transport::{caller::Callers, link::Identity},
 };
 
+/// When a restarted replica shows again all that it ever showed.
+///
+/// openraft's `wait_for_recovery` compares the cluster's commit with the *present* end of the log,
+/// which under steady load is always ahead of it; here it is the end at the restart.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    /// The last index that this replica had when it opened: it can have applied none beyond.
+    tail: LogIndex,
+    /// What was committed when that was first known to cover the tail.
+    target: Option<LogIndex>,
+}
+
+impl Recovery {
+    /// Of a replica that opened with this last index.
+    pub(crate) fn up_to(tail: LogIndex) -> Self {
+        Self { tail, target: None }
+    }
+
+    /// Whether it is over. `last` may be below the tail, once a leader has displaced what was never
+    /// committed.
+    fn is_over(
+        &mut self,
+        cluster_committed: Option<LogIndex>,
+        last: Option<LogIndex>,
+        applied: Option<LogIndex>,
+    ) -> bool {
+        let needed = self.tail.min(last.unwrap_or(0));
+        let covering = cluster_committed.filter(|committed| *committed >= needed);
+        self.target = self.target.or(covering);
+        self.target.is_some_and(|target| applied.unwrap_or(0) >= target)
+    }
+}
+
+/// Whether the leader has been heard of lately.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    /// When a leader's append or heartbeat was last accepted here.
+    pub(crate) last_heard: watch::Receiver<Option<Instant>>,
+    /// From here on it counts as silent.
+    pub(crate) limit: Duration,
+}
+
+impl Silence {
+    fn is_broken(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+        match metrics.state {
+            ServerState::Leader => observe::is_acknowledged(metrics, self.limit),
+            _ => self.last_heard.borrow().is_some_and(|at| at.elapsed() < self.limit),
+        }
+    }
+}
+
 /// Keeps a [`Status`] up to date. The leader is hidden until this replica has recovered: before
-/// that, its machine may show an older state than it did before its restart.
+/// that, its machine may show an older state than it did before its restart. It is hidden too while
+/// it is silent: openraft goes on naming a leader that nobody can reach.
 pub(crate) fn observe<S: StateMachine>(
-    raft: Raft<S>,
+    raft: &Raft<S>,
     identity: Arc<Identity>,
+    mut recovery: Recovery,
+    silence: Silence,
     mut failed: watch::Receiver<Option<String>>,
 ) -> (watch::Receiver<Status>, JoinHandle<()>) {
     let mut metrics = raft.metrics();
@@ -39,12 +93,22 @@ pub(crate) fn observe<S: StateMachine>(
     let (sender, receiver) = watch::channel(Status { leader: None, ..first });
     let task = spawn(async move {
         let mut cluster_id = identity.cluster_id.subscribe();
-        let mut recovery = Box::pin(raft.wait_for_recovery(None));
         let mut has_recovered = false;
         loop {
             let id = *cluster_id.borrow_and_update();
-            let mut status = observe::status(&metrics.borrow_watched(), id, &identity.me);
-            status.leader = status.leader.filter(|_| has_recovered);
+            let mut status = {
+                let metrics = metrics.borrow_watched();
+                has_recovered = has_recovered
+                    || recovery.is_over(
+                        metrics.cluster_committed.map(|id| id.index),
+                        metrics.last_log_index,
+                        metrics.last_applied.map(|id| id.index),
+                    );
+                let mut status = observe::status(&metrics, id, &identity.me);
+                status.leader =
+                    status.leader.filter(|_| has_recovered && silence.is_broken(&metrics));
+                status
+            };
             status.failure = status.failure.or_else(|| failed.borrow().clone());
             sender.send_if_modified(|known| {
                 let changed = *known != status;
@@ -55,7 +119,7 @@ pub(crate) fn observe<S: StateMachine>(
                 changed = metrics.changed() => if changed.is_err() { return },
                 _ = cluster_id.changed() => {}
                 Ok(()) = failed.changed() => {}
-                recovered = &mut recovery, if !has_recovered => has_recovered = recovered.is_ok(),
+                () = sleep(silence.limit / 2) => {}
             }
         }
     });
@@ -225,4 +289,24 @@ fn successor(metrics: &RaftMetrics<TypeConfig>, me: PeerId) -> Option<PeerId> {
     let best = membership.voter_ids().filter(|id| *id != me).max_by_key(matched)?;
     // What is committed suffices to be elected by a quorum; what it lacks beyond, it loses.
     (matched(&best) >= metrics.local_committed && matched(&best).is_some()).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_is_over_although_the_log_keeps_growing_ahead_of_the_commit() {
+        let mut recovery = Recovery::up_to(50);
+        assert!(!recovery.is_over(None, Some(50), Some(40)), "no leader was heard");
+        assert!(!recovery.is_over(Some(49), Some(60), Some(49)), "50 may have been shown before");
+        assert!(!recovery.is_over(Some(58), Some(64), Some(50)), "58 is what is waited for");
+        assert!(recovery.is_over(Some(70), Some(80), Some(58)));
+    }
+
+    #[test]
+    fn a_restart_does_not_wait_for_entries_that_a_leader_displaced() {
+        let mut recovery = Recovery::up_to(50);
+        assert!(recovery.is_over(Some(45), Some(45), Some(45)));
+    }
 }

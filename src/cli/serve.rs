@@ -60,6 +60,9 @@ pub(super) struct ServeArgs {
     /// `lan`, or `wide` for voters tens of milliseconds apart [default: lan].
     #[arg(long, value_name = "PRESET", hide_short_help = true)]
     timing: Option<String>,
+    /// How long a request is held while there is no leader [default: 5s].
+    #[arg(long, value_name = "MS", hide_short_help = true)]
+    hold_ms: Option<String>,
     /// What requests under way get to finish in when it stops [default: 10s].
     #[arg(long, value_name = "MS", hide_short_help = true)]
     drain_ms: Option<String>,
@@ -106,6 +109,7 @@ impl ServeArgs {
             ("cluster", self.cluster),
             ("insecure", self.insecure.then(|| "true".to_owned())),
             ("timing", self.timing),
+            ("hold_ms", self.hold_ms),
             ("drain_ms", self.drain_ms),
             ("max_connections", self.max_connections),
             ("max_body_bytes", self.max_body_bytes),

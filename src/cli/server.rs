@@ -1,8 +1,8 @@
 //! A node and its HTTP, put together: what `serve` runs, and what `run` embeds.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::{net::TcpListener, sync::oneshot};
 use ulid::Ulid;
 
 use super::{Exit, Failure};
@@ -29,14 +29,13 @@ pub(super) struct Server {
 impl Server {
     /// Opens the node and serves it. Nothing is written before both ports are known to be free.
     pub(super) async fn start(config: &Config, disk: Arc<dyn raft::Disk>) -> Result<Self, Failure> {
-        let http_port = reserve("listen", config.listen)?;
-        drop(reserve("peer_listen", config.peer_listen)?);
+        let http_port = reserve("listen", config.listen).await?;
+        drop(reserve("peer_listen", config.peer_listen).await?);
         let opened = Node::open(node_options(config), environment(disk), RaftRuntime::Own).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;
         let (stop_http, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
-        drop(http_port);
-        match http::serve(http_options(config), handle.clone(), shutdown).await {
+        match http::serve_on(http_port, http_options(config), handle.clone(), shutdown) {
             Ok(http) => Ok(Self { handle, http, stop_http }),
             Err(error) => {
                 handle.stop().await;
@@ -58,8 +57,8 @@ impl Server {
 }
 
 /// Binds a port that the node will need, to learn before anything is written that it can.
-fn reserve(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| {
+async fn reserve(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
         let message = match error.kind() {
             io::ErrorKind::AddrInUse => format!("{key}: {address} is in use by another process"),
             _ => format!("{key}: cannot listen on {address}: {error}"),
@@ -120,6 +119,7 @@ fn http_options(config: &Config) -> HttpOptions {
         limits: http::Limits {
             body_bytes_max: bytes(config.max_body_bytes),
             connections_max: bytes(config.max_connections),
+            hold: Duration::from_millis(config.hold_ms),
             drain_timeout: Duration::from_millis(config.drain_ms),
             ..http::Limits::default()
         },
@@ -207,11 +207,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_port_in_use_is_named_with_its_setting() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_its_setting() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
-        let failure = reserve("listen", address).unwrap_err();
+        let failure = reserve("listen", address).await.unwrap_err();
         assert_eq!(
             failure.render(false),
             format!("error: listen: {address} is in use by another process\n")

@@ -37,6 +37,8 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// The timers.
     pub timing: TimingPreset,
+    /// How long a request is held while there is no leader, unless it says otherwise, ms.
+    pub hold_ms: u64,
     /// What requests under way get to finish in when the node stops, ms.
     pub drain_ms: u64,
     /// The largest body of a request, bytes.
@@ -133,6 +135,7 @@ impl Resolver<'_> {
         let cluster = self.take("cluster", parse::node_id, || "quorate".into());
         let bootstrap = self.bootstrap(node_id.as_deref());
         let timing = self.take_word("timing", TimingPreset::Lan);
+        let hold_ms = self.take("hold_ms", |text| parse::milliseconds(text, 0..=60_000), || 5000);
         let drain_ms =
             self.take("drain_ms", |text| parse::milliseconds(text, 0..=600_000), || 10_000);
         let max_body_bytes = self.take_number("max_body_bytes", 1 << 20, 64 << 20, 8 << 20);
@@ -154,6 +157,7 @@ impl Resolver<'_> {
             cluster: cluster?,
             bootstrap: bootstrap?,
             timing: timing?,
+            hold_ms: hold_ms?,
             drain_ms: drain_ms?,
             max_body_bytes: max_body_bytes?,
             max_connections: max_connections?,

@@ -49,6 +49,7 @@ pub const SETTINGS: [Setting; 23] = [
     server("bootstrap_expect", "QUEUE_BOOTSTRAP_EXPECT", "1"),
     server("join", "QUEUE_JOIN", ""),
     server("timing", "QUEUE_TIMING", "lan"),
+    server("hold_ms", "QUEUE_HOLD_MS", "5000"),
     server("drain_ms", "QUEUE_DRAIN_MS", "10000"),
     server("max_connections", "QUEUE_MAX_CONNECTIONS", "8192"),
     server("max_body_bytes", "QUEUE_MAX_BODY_BYTES", "8388608"),

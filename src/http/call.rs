@@ -23,8 +23,6 @@ use crate::{
     wire::{AddRequest, ApiError, CompleteRequest},
 };
 
-/// How long a request is held while there is no leader, unless it says otherwise.
-const HOLD_MS: u64 = 5000;
 /// The longest that a request may ask to be held.
 const HOLD_MS_MAX: u64 = 60_000;
 
@@ -55,7 +53,7 @@ impl FromRequest<Site> for Call {
 async fn read(request: Request, site: &Site) -> Result<Call, Failure> {
     let (mut parts, body) = request.into_parts();
     let activity = parts.extensions.remove().expect("the gate adds the connection's activity");
-    let hold = hold(&parts.headers)?;
+    let hold = hold(&parts.headers, site.limits.hold)?;
     let idempotency_key = idempotency_key(&parts.headers)?;
     let body = match parts.method {
         Method::GET | Method::HEAD => Bytes::new(),
@@ -127,10 +125,8 @@ impl Call {
     }
 }
 
-fn hold(headers: &HeaderMap) -> Result<Duration, ApiError> {
-    let Some(header) = headers.get("x-queue-hold-ms") else {
-        return Ok(Duration::from_millis(HOLD_MS));
-    };
+fn hold(headers: &HeaderMap, unless_said: Duration) -> Result<Duration, ApiError> {
+    let Some(header) = headers.get("x-queue-hold-ms") else { return Ok(unless_said) };
     let hold_ms = header.to_str().ok().and_then(|text| text.parse().ok());
     let Some(hold_ms) = hold_ms.filter(|hold_ms| *hold_ms <= HOLD_MS_MAX) else {
         let reason = format!("must be an integer from 0 to {HOLD_MS_MAX}");
@@ -152,12 +148,13 @@ mod tests {
     fn held(value: &'static str) -> Result<Duration, ApiError> {
         let mut headers = HeaderMap::new();
         headers.insert("x-queue-hold-ms", hyper::header::HeaderValue::from_static(value));
-        hold(&headers)
+        hold(&headers, Duration::from_secs(5))
     }
 
     #[test]
-    fn a_hold_is_five_seconds_unless_asked_and_at_most_a_minute() {
-        assert_eq!(hold(&HeaderMap::new()).unwrap(), Duration::from_secs(5));
+    fn a_hold_is_the_servers_unless_asked_and_at_most_a_minute() {
+        let servers = Duration::from_millis(7);
+        assert_eq!(hold(&HeaderMap::new(), servers).unwrap(), servers);
         assert_eq!(held("250").unwrap(), Duration::from_millis(250));
         for value in ["60001", "-1", "5s", ""] {
             assert_eq!(held(value).unwrap_err().details["field"], "X-Queue-Hold-Ms");

@@ -51,15 +51,22 @@ impl Delivery {
     }
 }
 
-async fn claimed(call: Call, kind: ClaimKind) -> Result<Got, Failure> {
-    let request = ClaimRequest::parse(kind, &call.body, call.query.as_deref())?;
+async fn claimed(mut call: Call, kind: ClaimKind) -> Result<Got, Failure> {
+    // The body is not kept while the claim waits: it may be 8 MiB of blanks.
+    let body = std::mem::take(&mut call.body);
+    let request = ClaimRequest::parse(kind, &body, call.query.as_deref())?;
+    drop(body);
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(0));
     let named = request.request_id.clone().or_else(|| call.idempotency_key.clone());
     let is_ours = named.is_none();
     let request_id = named.unwrap_or_else(|| fresh_request_id(&call));
     let claim = command::claim(request, kind, request_id);
     let handle = call.site.handle.clone();
-    let outcome = handle.claim(claim, wait, call.hold).await?;
+    let outcome = if is_ours {
+        handle.claim(claim, wait, call.hold).await?
+    } else {
+        handle.claim_named(claim, wait, call.hold).await?
+    };
     let (answer, rev) = accepted(outcome, Place::Alone)?;
     let claimed = present::claimed(answer);
     // From here to the answer's body nothing waits, so no grant can be dropped unguarded.

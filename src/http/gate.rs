@@ -41,12 +41,15 @@ pub(super) struct Site {
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
     site: Site,
+    /// This node's name.
+    node: HeaderValue,
     router: TowerToHyperService<Router>,
 }
 
 impl Gate {
     pub(super) fn new(site: Site, router: Router) -> Self {
-        Self { site, router: TowerToHyperService::new(router) }
+        let node = text(&site.handle.status().raft.me.label);
+        Self { site, node, router: TowerToHyperService::new(router) }
     }
 
     /// Answers one request of this connection. Never fails: a failure is an answer.
@@ -66,8 +69,19 @@ impl Gate {
             }
             Err(refusal) => Failure::from(refusal).into_response(),
         };
-        stamp(response.headers_mut(), id, &self.site.handle);
+        self.stamp(response.headers_mut(), id);
         response.map(|body| Tracked { body, _in_flight: in_flight })
+    }
+
+    fn stamp(self, headers: &mut HeaderMap, request_id: HeaderValue) {
+        let handle = &self.site.handle;
+        headers.insert(X_REQUEST_ID, request_id);
+        headers.insert(X_QUEUE_LEADER, text(&handle.leader().unwrap_or_default()));
+        if !headers.contains_key(X_QUEUE_REV) {
+            let Rev(rev) = handle.rev();
+            headers.insert(X_QUEUE_REV, rev.into());
+        }
+        headers.insert(X_QUEUE_NODE, self.node);
     }
 }
 
@@ -140,18 +154,6 @@ fn request_id(headers: &HeaderMap, handle: &Handle) -> HeaderValue {
         (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
     });
     given.cloned().unwrap_or_else(|| text(&handle.fresh_id()))
-}
-
-fn stamp(headers: &mut HeaderMap, request_id: HeaderValue, handle: &Handle) {
-    let status = handle.status();
-    let leader = status.raft.leader.map(|leader| leader.label).unwrap_or_default();
-    headers.insert(X_REQUEST_ID, request_id);
-    headers.insert(X_QUEUE_NODE, text(&status.raft.me.label));
-    headers.insert(X_QUEUE_LEADER, text(&leader));
-    if !headers.contains_key(X_QUEUE_REV) {
-        let Rev(rev) = status.rev;
-        headers.insert(X_QUEUE_REV, rev.into());
-    }
 }
 
 fn text(text: &str) -> HeaderValue {

@@ -55,6 +55,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// The most HTTP/2 streams of one connection; 128.
     pub streams_max: u32,
+    /// How long a request is held while there is no leader, unless its `X-Queue-Hold-Ms` says
+    /// otherwise; at most 60 s; 5 s.
+    pub hold: Duration,
     /// What requests in flight get to finish in when the server stops; 10 s.
     pub drain_timeout: Duration,
 }
@@ -72,6 +75,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_mins(2),
             connections_max: 8192,
             streams_max: 128,
+            hold: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
         }
     }

@@ -42,7 +42,8 @@ async fn when_ended(
     let (handle, deadline) = (&call.site.handle, Instant::now() + wait);
     loop {
         // Read before waiting: only after this is the local replica known to have the job at all.
-        let view = handle.read(consistency, call.hold, |state| look::job(state, job)).await?;
+        let view = handle.read(consistency, call.hold, |state| look::found(state, job)).await?;
+        let view = View { value: view.value.map(look::job), rev: view.rev };
         let is_over = view.value.as_ref().is_none_or(|job| job.state.is_terminal());
         let remaining = deadline.saturating_duration_since(Instant::now());
         if is_over || remaining.is_zero() {
@@ -79,8 +80,9 @@ pub(super) async fn for_node(path: InPath, call: Call) -> Result<Answer, Failure
     let freshness = ReadQuery::parse(call.query.as_deref())?.freshness;
     let looked = |state: &crate::queue::State| look::held_by(state, &worker);
     let view = call.site.handle.read(consistency(freshness), call.hold, looked).await?;
-    let (count, rev) = (view.value.len(), view.rev);
-    let body = ForNodeResponse { node_id: worker, work_items: view.value, count, rev };
+    let work_items: Vec<Job> = view.value.into_iter().map(look::job).collect();
+    let (count, rev) = (work_items.len(), view.rev);
+    let body = ForNodeResponse { node_id: worker, work_items, count, rev };
     Ok(Answer::ok(&body).at(rev).seen(freshness))
 }
 

@@ -1,6 +1,6 @@
 //! The accept loop: hyper serves each connection, under one watchdog each.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -56,22 +56,35 @@ impl Server {
     }
 }
 
-/// Serves `handle` until `shutdown` ends; then it stops accepting at once and lets requests finish.
+/// Binds [`HttpOptions::listen`] and serves `handle` there until `shutdown` ends; then it stops
+/// accepting at once and lets requests finish.
 pub async fn serve(
     options: HttpOptions,
     handle: Handle,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Server, ServeError> {
     let address = options.listen;
-    if options.exposure == Exposure::LoopbackOnly && !address.ip().is_loopback() {
-        return Err(ServeError::Exposed { address });
+    check_exposure(&options, address)?;
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| ServeError::Listen { address, source })?;
+    serve_on(listener, options, handle, shutdown)
+}
+
+/// As [`serve`], on a listener that is bound already, so that nobody can take its port between a
+/// check of it and its use. [`HttpOptions::listen`] has no say then.
+pub fn serve_on(
+    listener: TcpListener,
+    options: HttpOptions,
+    handle: Handle,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Server, ServeError> {
+    let address = options.listen;
+    let bound = listener.local_addr();
+    let local_addr = bound.map_err(|source| ServeError::Listen { address, source })?;
+    check_exposure(&options, local_addr)?;
+    if options.exposure == Exposure::Insecure && !local_addr.ip().is_loopback() {
+        tracing::warn!(address = %local_addr, "anyone who reaches this address may use the queue");
     }
-    if options.exposure == Exposure::Insecure && !address.ip().is_loopback() {
-        tracing::warn!(%address, "anyone who reaches this address may use the queue");
-    }
-    let listen = |source: io::Error| ServeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let local_addr = listener.local_addr().map_err(listen)?;
     let limits = Arc::new(options.limits);
     let site = Site {
         handle,
@@ -84,6 +97,13 @@ pub async fn serve(
     let front = Front { gate, builder: Arc::new(builder(&limits)), limits };
     let accepting = tokio::spawn(front.accept_until(shutdown, listener));
     Ok(Server { local_addr, accepting })
+}
+
+fn check_exposure(options: &HttpOptions, address: SocketAddr) -> Result<(), ServeError> {
+    if options.exposure == Exposure::LoopbackOnly && !address.ip().is_loopback() {
+        return Err(ServeError::Exposed { address });
+    }
+    Ok(())
 }
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {

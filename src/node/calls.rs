@@ -74,6 +74,8 @@ pub(super) struct Claiming {
     pub(super) remaining_ms: u64,
     /// What [`Request::Forget`] names it by; unique to the sender's process.
     pub(super) ticket: u64,
+    /// Whether its client named it and may send it again: then nothing of it is given back.
+    pub(super) may_come_again: bool,
 }
 
 /// The answer to a [`Request`] of the same name.

@@ -4,7 +4,14 @@
 //! A claim's caller may go away at any moment. The claim therefore runs as a task of its own, which
 //! notices, gives up its place, and gives back what it was granted too late.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::oneshot,
@@ -26,7 +33,7 @@ use crate::queue::{Answer, Claim, Claimed, Command, Grant, Holding, Outcome, Rel
 
 /// How long the giving back of a grant nobody took is tried.
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(10);
-/// The payload bytes of one answer; a single job may have more. What is granted beyond them is
+/// The bytes of payloads and tags of one answer; a single job may have more. What is granted beyond them is
 /// given back.
 const ANSWER_BYTES: usize = 8 << 20;
 /// How much longer than its wait a claim that is parked at the leader may go without word from
@@ -64,6 +71,10 @@ pub(super) struct Claimant<E> {
     pub(super) parked: Option<oneshot::Sender<()>>,
     /// Whether the last attempt had it wait for a job.
     pub(super) was_parked: bool,
+    /// Whether its client named it and may send it again.
+    pub(super) may_come_again: bool,
+    /// Set when the node that it came from has sent it again: what it is granted is that one's.
+    pub(super) is_superseded: Arc<AtomicBool>,
 }
 
 impl<E> Claimant<E> {
@@ -81,7 +92,8 @@ impl<E> Claimant<E> {
 /// An outcome on its way to its caller. What was granted is given back unless somebody takes it.
 pub(super) struct Delivery {
     outcome: Option<Outcome>,
-    may_repeat: bool,
+    unwanted: Unwanted,
+    is_superseded: Arc<AtomicBool>,
     node: Arc<Node>,
 }
 
@@ -99,8 +111,34 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
+        // Who sent the claim again gets the same grants, and may have told its client by now.
+        if self.is_superseded.load(Ordering::Acquire) {
+            return;
+        }
         if let Some(Answer::Claimed(jobs)) = self.outcome.take().and_then(|it| it.result.ok()) {
-            self.node.give_back(granted(&jobs).filter(|it| self.may_repeat || is_fresh(it)));
+            self.node.give_back(granted(&jobs).filter(|grant| self.unwanted.includes(grant)));
+        }
+    }
+}
+
+/// Which grants are given back when nobody takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unwanted {
+    /// None: the client named the claim and may send it again, and may have had its answer
+    /// elsewhere. Ending the lease could take it from a worker that runs the job (S8).
+    Nothing,
+    /// Those that this very answer made.
+    Fresh,
+    /// All: it repeats an attempt of our own, whose answer was lost.
+    All,
+}
+
+impl Unwanted {
+    fn includes(self, grant: &Grant) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Fresh => is_fresh(grant),
+            Self::All => true,
         }
     }
 }
@@ -131,7 +169,8 @@ enum Look {
 pub(super) async fn run(node: Arc<Node>, mut claimant: Claimant<Unavailable>) {
     let mut tries = Tries::default();
     let result = node.claim_somewhere(&mut claimant, &mut tries).await;
-    deliver(node, claimant, result, tries.may_be_proposed());
+    let unwanted = if tries.may_be_proposed() { Unwanted::All } else { Unwanted::Fresh };
+    deliver(node, claimant, result, unwanted);
 }
 
 /// Carries a claim to its end at this node, for another that takes it for the leader.
@@ -142,16 +181,19 @@ pub(super) async fn run_here(node: Arc<Node>, mut claimant: Claimant<Setback>) {
         Route::Nowhere | Route::There { .. } => Err(Setback::NotProposed),
     };
     // The node that asked knows whether it asked before, and gives back what it does not want.
-    deliver(node, claimant, result, false);
+    deliver(node, claimant, result, Unwanted::Fresh);
 }
 
 fn deliver<E>(
     node: Arc<Node>,
     claimant: Claimant<E>,
     result: Result<Outcome, E>,
-    may_repeat: bool,
+    unwanted: Unwanted,
 ) {
-    let delivery = result.map(|outcome| Delivery { outcome: Some(outcome), may_repeat, node });
+    let unwanted = if claimant.may_come_again { Unwanted::Nothing } else { unwanted };
+    let is_superseded = claimant.is_superseded;
+    let delivery =
+        result.map(|outcome| Delivery { outcome: Some(outcome), unwanted, is_superseded, node });
     // What cannot be sent is dropped here, and so given back.
     let _ = claimant.reply.send(delivery);
 }
@@ -187,7 +229,7 @@ impl Node {
             let is_held_too_long = held_since.elapsed() >= claimant.hold;
             // An abandoned claim is repeated only to learn what there is to give back.
             let is_over = claimant.is_abandoned() || !self.is_running();
-            let is_pointless = is_over && !tries.may_be_proposed();
+            let is_pointless = is_over && (!tries.may_be_proposed() || claimant.may_come_again);
             if is_pointless || is_held_too_long || Instant::now() >= claimant.deadline {
                 return Err(self.give_up(*tries));
             }
@@ -311,6 +353,7 @@ impl Node {
             wait_ms: whole_ms(wait_until.saturating_duration_since(now)),
             remaining_ms: whole_ms(remaining),
             ticket: settled.ticket,
+            may_come_again: claimant.may_come_again,
         };
         let patience = claimant.hold.max(ATTEMPT_PATIENCE).min(remaining);
         match self.ask(route, &Request::Claim(claiming), patience).await? {
@@ -371,12 +414,18 @@ fn leave(place: Place, outcome: &Outcome) {
     }
 }
 
+/// What a grant takes of an answer, about.
+fn answer_bytes(grant: &Grant) -> usize {
+    let tags = grant.tags.iter().map(|(key, value)| key.len() + value.len());
+    grant.payload.bytes.len() + tags.sum::<usize>()
+}
+
 /// Cuts off what does not fit in one answer.
 fn split_excess(jobs: &mut Vec<Claimed>) -> Vec<Claimed> {
     let mut bytes = 0;
     let fits = |job: &&Claimed| {
         if let Claimed::Granted(grant) = job {
-            bytes += grant.payload.bytes.len();
+            bytes += answer_bytes(grant);
         }
         bytes <= ANSWER_BYTES
     };

@@ -166,6 +166,8 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
         reply,
         parked: Some(parked),
         was_parked: false,
+        may_come_again: claiming.may_come_again,
+        is_superseded: visit.is_superseded(),
     };
     node.spawn(claims::run_here(Arc::clone(node), claimant));
     tokio::select! {

@@ -144,13 +144,36 @@ impl Handle {
         Ok(outcomes)
     }
 
-    /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Dropping the future gives
-    /// the place up; a grant that comes too late for it is released, its attempt not counted.
+    /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Nobody else knows the
+    /// claim's request id. Dropping the future gives the place up; a grant that comes too late for
+    /// it is released, its attempt not counted.
     pub async fn claim(
         &self,
         claim: Claim,
         wait: Duration,
         hold: Duration,
+    ) -> Result<Outcome, Unavailable> {
+        self.claim_as(claim, wait, hold, false).await
+    }
+
+    /// As [`Handle::claim`], for a caller that named the request id and may send the claim again,
+    /// here or elsewhere. A grant that comes too late for this call is kept for that one: to release
+    /// it could end a lease that its holder believes in (S8).
+    pub async fn claim_named(
+        &self,
+        claim: Claim,
+        wait: Duration,
+        hold: Duration,
+    ) -> Result<Outcome, Unavailable> {
+        self.claim_as(claim, wait, hold, true).await
+    }
+
+    async fn claim_as(
+        &self,
+        claim: Claim,
+        wait: Duration,
+        hold: Duration,
+        may_come_again: bool,
     ) -> Result<Outcome, Unavailable> {
         self.must_run()?;
         let _permit = self.node().admission.admit_claim().map_err(Unavailable::NotApplied)?;
@@ -166,6 +189,8 @@ impl Handle {
             reply,
             parked: None,
             was_parked: false,
+            may_come_again,
+            is_superseded: Arc::default(),
         };
         let node = self.node();
         node.spawn(claims::run(Arc::clone(node), claimant));

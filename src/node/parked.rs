@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -145,9 +145,16 @@ pub(super) struct Visitors {
 
 #[derive(Debug, Default)]
 struct Present {
-    bells: BTreeMap<(PeerId, u64), Arc<Notify>>,
+    bells: BTreeMap<(PeerId, u64), Arc<Bell>>,
     /// The last ticket under which a peer sent a claim of that identity.
     tickets: BTreeMap<Identity, u64>,
+}
+
+/// How a visit is called off.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: Notify,
+    is_superseded: Arc<AtomicBool>,
 }
 
 /// What makes a claim of a peer the same claim when it is sent again.
@@ -156,7 +163,15 @@ type Identity = (PeerId, WorkerId, RequestId);
 impl Present {
     fn forget(&self, from: PeerId, ticket: u64) {
         if let Some(bell) = self.bells.get(&(from, ticket)) {
-            bell.notify_one();
+            bell.rung.notify_one();
+        }
+    }
+
+    /// As [`Present::forget`], because the claim came again: what this one is granted is that one's.
+    fn supersede(&self, from: PeerId, ticket: u64) {
+        if let Some(bell) = self.bells.get(&(from, ticket)) {
+            bell.is_superseded.store(true, Ordering::Release);
+            bell.rung.notify_one();
         }
     }
 }
@@ -167,10 +182,10 @@ impl Visitors {
     /// for nobody.
     pub(super) fn receive(self: &Arc<Self>, from: PeerId, ticket: u64, claim: &Claim) -> Visit {
         let identity = (from, claim.worker.clone(), claim.request_id.clone());
-        let bell = Arc::new(Notify::new());
+        let bell = Arc::new(Bell::default());
         let mut present = self.lock();
         if let Some(before) = present.tickets.insert(identity.clone(), ticket) {
-            present.forget(from, before);
+            present.supersede(from, before);
         }
         present.bells.insert((from, ticket), Arc::clone(&bell));
         Visit { visitors: Arc::clone(self), from, ticket, identity, bell }
@@ -193,7 +208,14 @@ pub(super) struct Visit {
     from: PeerId,
     ticket: u64,
     identity: Identity,
-    bell: Arc<Notify>,
+    bell: Arc<Bell>,
+}
+
+impl Visit {
+    /// Set once the same claim has come again.
+    pub(super) fn is_superseded(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.bell.is_superseded)
+    }
 }
 
 impl Drop for Visit {
@@ -221,7 +243,7 @@ pub(super) async fn settle_later(
         biased;
         delivery = &mut answer => delivery.unwrap_or(Err(Setback::Unknown)),
         // Dropping `answer` tells the claim that nobody waits for it any more.
-        () = visit.bell.notified() => return,
+        () = visit.bell.rung.notified() => return,
     };
     let Some(peer) = node.peer(visit.from) else { return };
     let outcome = match &delivery {
@@ -312,7 +334,7 @@ mod tests {
     }
 
     async fn is_called_off(visit: &Visit) -> bool {
-        tokio::time::timeout(Duration::ZERO, visit.bell.notified()).await.is_ok()
+        tokio::time::timeout(Duration::ZERO, visit.bell.rung.notified()).await.is_ok()
     }
 
     #[tokio::test]
@@ -324,6 +346,7 @@ mod tests {
         assert!(!is_called_off(&visit).await);
         visitors.forget(1, 7);
         assert!(is_called_off(&visit).await);
+        assert!(!visit.is_superseded().load(Ordering::Relaxed), "its grants go back");
     }
 
     #[tokio::test]
@@ -335,6 +358,7 @@ mod tests {
         assert!(!is_called_off(&first).await);
         let second = visitors.receive(1, 9, &claim("w", "r"));
         assert!(is_called_off(&first).await);
+        assert!(first.is_superseded().load(Ordering::Relaxed), "its grants are the second's");
         drop(first);
         let third = visitors.receive(1, 10, &claim("w", "r"));
         assert!(is_called_off(&second).await, "the first's end did not hide the second");

@@ -1,8 +1,17 @@
 //! openraft's metrics, as a [`Status`].
 
-use openraft::{RaftMetrics, ServerState};
+use std::time::Duration;
+
+use openraft::{Instant as _, RaftMetrics, ServerState};
 
 use crate::{Peer, Role, Status, consensus::types::TypeConfig};
+
+/// Whether a quorum has acknowledged this leader within `silence`, at the time of these metrics or later.
+/// One that is its own quorum needs no acknowledgement.
+pub(crate) fn is_acknowledged(metrics: &RaftMetrics<TypeConfig>, silence: Duration) -> bool {
+    let voters = metrics.membership_config.membership().voter_ids().count();
+    voters == 1 || metrics.last_quorum_acked.is_none_or(|acked| acked.elapsed() < silence)
+}
 
 /// What the metrics say of this replica. The leader is named only when this term's is known; the
 /// caller hides it until this replica has caught up after a restart.

@@ -4,15 +4,22 @@
 use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::{
+    RaftLogReader as _,
+    entry::RaftEntry as _,
+    testing::log::{StoreBuilder, Suite},
+};
 
 use crate::{
     Disk, LogIndex, MachineError, StateMachine,
     consensus::{
-        blocking::Blocking, log_store::LogStore, machine_store::MachineStore, types::TypeConfig,
+        blocking::Blocking,
+        log_store::{LogStore, encode_entry},
+        machine_store::MachineStore,
+        types::{Entry, LogId, TypeConfig, Vote},
     },
     disk::{Loss, MemoryDisk},
-    log::{Log, LogOptions},
+    log::{Log, LogOptions, Record},
     snapshots::SnapshotStore,
 };
 
@@ -71,4 +78,21 @@ fn openrafts_own_storage_suite_passes_over_the_real_log() {
         );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(crate::consensus::seeded(1, suite)).unwrap();
+}
+
+#[tokio::test]
+async fn a_read_for_a_follower_that_a_purge_overtook_gives_nothing_rather_than_a_hole() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new(Loss::Lose, 1));
+    let blocking = Blocking::on(&*disk);
+    let options = LogOptions { segment_bytes: 4 << 10, cache_bytes: 1 << 10 };
+    let (log, recovered) = Log::open(disk, Path::new("/log"), options).unwrap();
+    let leader = Vote::new(1, 1).leader_id;
+    let id = |index| LogId::new(leader, index);
+    let entries = (0..9).map(|index| Record::Append(encode_entry(&Entry::new_blank(id(index)))));
+    log.write(entries.collect(), |result| result.unwrap());
+    let bytes = crate::codec::encode(&id(4)).into();
+    log.write(vec![Record::Purge { upto: 4, bytes }], |result| result.unwrap());
+    let mut store = LogStore::new(log, &recovered, blocking).unwrap();
+    assert!(store.limited_get_log_entries(2, 9).await.unwrap().is_empty());
+    assert_eq!(store.limited_get_log_entries(5, 9).await.unwrap().len(), 4);
 }

@@ -174,6 +174,11 @@ impl Log {
         self.inner.shared.last_index()
     }
 
+    /// Whether reading from `index` on needs no disk.
+    pub fn is_in_memory(&self, index: u64) -> bool {
+        self.inner.shared.is_in_memory(index)
+    }
+
     /// About how many bytes the log holds behind entry `index`.
     pub fn bytes_since(&self, index: u64) -> u64 {
         self.inner.shared.bytes_since(index)

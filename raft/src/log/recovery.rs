@@ -1,5 +1,6 @@
 //! Reads the segments at the start: what the log holds, and whether the disk still holds it. The
-//! rule is in the module's text; nothing is changed on disk before every segment has passed it.
+//! rule is in the module's text; nothing is changed on disk before every segment has passed it. One
+//! segment at a time is in memory.
 
 use std::{
     io,
@@ -36,7 +37,7 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path) -> Result<Opened, OpenError> {
     let mut files = Vec::new();
     for path in disk.list(dir).map_err(in_dir)? {
         if let Some(sequence) = sequence_of(&path) {
-            files.push(SegmentFile::read(disk, path, sequence)?);
+            files.push(SegmentFile::open(disk, path, sequence)?);
         }
     }
     check_sequences(&files)?;
@@ -87,26 +88,31 @@ fn sequence_of(path: &Path) -> Option<u32> {
     if is_canonical { digits.parse().ok() } else { None }
 }
 
-/// A segment as the disk holds it.
+/// A segment's file.
 struct SegmentFile {
     sequence: u32,
     path: PathBuf,
     file: Box<dyn File>,
-    bytes: Vec<u8>,
+    len: u32,
 }
 
 impl SegmentFile {
-    fn read(disk: &dyn Disk, path: PathBuf, sequence: u32) -> Result<Self, OpenError> {
+    fn open(disk: &dyn Disk, path: PathBuf, sequence: u32) -> Result<Self, OpenError> {
         let failed = |source| io_error(format!("cannot read {}", path.display()), source);
         let file = disk.open(&path).map_err(failed)?;
         let len = file.len().map_err(failed)?;
-        if u32::try_from(len).is_err() {
+        let Ok(len) = u32::try_from(len) else {
             let reason = format!("{len} bytes are more than a log segment ever has");
             return Err(OpenError::Corrupt { file: path, offset: 0, reason });
-        }
-        let mut bytes = vec![0; usize::try_from(len).expect("checked to fit in 32 bits")];
-        read_exact_at(file.as_ref(), &mut bytes, 0).map_err(failed)?;
-        Ok(Self { sequence, path, file, bytes })
+        };
+        Ok(Self { sequence, path, file, len })
+    }
+
+    fn read(&self) -> Result<SegmentBytes<'_>, OpenError> {
+        let failed = |source| io_error(format!("cannot read {}", self.path.display()), source);
+        let mut bytes = vec![0; self.len as usize];
+        read_exact_at(self.file.as_ref(), &mut bytes, 0).map_err(failed)?;
+        Ok(SegmentBytes { file: self, bytes })
     }
 
     fn corrupt(&self, offset: usize, reason: impl Into<String>) -> OpenError {
@@ -124,13 +130,21 @@ impl SegmentFile {
     fn place(&self, offset: usize) -> Place {
         Place { segment: self.sequence, offset: offset as u64 }
     }
+}
 
+/// A segment as the disk holds it.
+struct SegmentBytes<'a> {
+    file: &'a SegmentFile,
+    bytes: Vec<u8>,
+}
+
+impl SegmentBytes<'_> {
     fn header(&self) -> Option<(Header, usize)> {
-        Header::decode(&self.bytes).filter(|(header, _)| header.segment == self.sequence)
+        Header::decode(&self.bytes).filter(|(header, _)| header.segment == self.file.sequence)
     }
 
     fn record(&self, offset: usize) -> Option<Parsed<'_>> {
-        format::decode(self.bytes.get(offset..)?, self.place(offset))
+        format::decode(self.bytes.get(offset..)?, self.file.place(offset))
     }
 
     /// Where a good mark at or after `bad` proves that byte `bad` had been durable.
@@ -144,7 +158,7 @@ impl SegmentFile {
     /// Refuses when the bytes from `bad` on had once been durable.
     fn check_never_durable(&self, bad: usize, what: &str) -> Result<(), OpenError> {
         match self.proof_of_durability(bad) {
-            Some(mark) => Err(self.corrupt(
+            Some(mark) => Err(self.file.corrupt(
                 bad,
                 format!(
                     "there is no good {what} here, but the mark at byte {mark} shows there was"
@@ -168,14 +182,15 @@ fn check_sequences(files: &[SegmentFile]) -> Result<(), OpenError> {
 /// failed. It is set aside, to be removed.
 fn take_torn_creation(files: &mut Vec<SegmentFile>) -> Result<Option<PathBuf>, OpenError> {
     let Some(last) = files.last() else { return Ok(None) };
-    if last.header().is_some() {
+    let held = last.read()?;
+    if held.header().is_some() {
         return Ok(None);
     }
-    if let Some(version) = format::unknown_version(&last.bytes) {
+    if let Some(version) = format::unknown_version(&held.bytes) {
         let reason = format!("format version {version} is not one that this program knows");
         return Err(OpenError::Corrupt { file: last.path.clone(), offset: 8, reason });
     }
-    last.check_never_durable(0, "segment header")?;
+    held.check_never_durable(0, "segment header")?;
     if files.len() == 1 && last.sequence > 1 {
         return Err(last.corrupt(0, "the only log segment has no good header"));
     }
@@ -195,19 +210,21 @@ struct Replayed {
 fn replay(files: &[SegmentFile]) -> Result<Option<Replayed>, OpenError> {
     let mut replayed: Option<Replayed> = None;
     for file in files {
+        let held = file.read()?;
         let (header, start) =
-            file.header().ok_or_else(|| file.corrupt(0, "there is no good segment header"))?;
+            held.header().ok_or_else(|| file.corrupt(0, "there is no good segment header"))?;
         let mut current = match replayed {
             None => Replayed::new(&header),
             Some(previous) => previous.go_on(file, &header, files)?,
         };
-        current.read_records(file, start)?;
+        current.read_records(&held, start)?;
+        if files.last().is_some_and(|last| last.sequence == file.sequence) {
+            held.check_never_durable(current.end, "record")?;
+            current.check_complete(&files[0])?;
+        }
         replayed = Some(current);
     }
-    let Some((replayed, last)) = replayed.zip(files.last()) else { return Ok(None) };
-    last.check_never_durable(replayed.end, "record")?;
-    replayed.check_complete(&files[0])?;
-    Ok(Some(replayed))
+    Ok(replayed)
 }
 
 impl Replayed {
@@ -241,11 +258,12 @@ impl Replayed {
         Ok(self)
     }
 
-    fn read_records(&mut self, file: &SegmentFile, start: usize) -> Result<(), OpenError> {
+    fn read_records(&mut self, held: &SegmentBytes<'_>, start: usize) -> Result<(), OpenError> {
+        let file = held.file;
         self.begin = start;
         self.end = start;
         self.is_marked = false;
-        while let Some(parsed) = file.record(self.end) {
+        while let Some(parsed) = held.record(self.end) {
             if let Some(record) = parsed.to_record() {
                 let wrong = |reason| file.corrupt(self.end, reason);
                 self.state.apply(&record).map_err(wrong)?;
@@ -291,7 +309,7 @@ fn settle(
     let end = replayed.end as u64;
     if let Some(last) = files.last() {
         let failed = |source| io_error(format!("cannot settle {}", last.path.display()), source);
-        if last.bytes.len() as u64 != end {
+        if u64::from(last.len) != end {
             last.file.set_len(end).map_err(failed)?;
         }
         last.file.sync_data().map_err(failed)?;

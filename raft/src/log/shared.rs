@@ -154,6 +154,11 @@ impl Shared {
         self.lock().extent.last()
     }
 
+    pub(super) fn is_in_memory(&self, index: u64) -> bool {
+        let state = self.lock();
+        index >= state.extent.next || state.recent(index).is_some()
+    }
+
     pub(super) fn bytes_since(&self, index: u64) -> u64 {
         let state = self.lock();
         let from = index.saturating_add(1).max(state.extent.first);

@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
@@ -51,6 +52,8 @@ pub(crate) struct Server<S: StateMachine> {
     pub(crate) bootstrapper: Arc<Bootstrapper>,
     pub(crate) calls: Arc<dyn CallHandler>,
     pub(crate) snapshots: SnapshotIntake<S>,
+    /// When a leader's append or heartbeat was last accepted.
+    pub(crate) heard: watch::Sender<Option<Instant>>,
 }
 
 /// Accepts until the sender of `running` is dropped; then the listener and every connection are
@@ -175,7 +178,12 @@ impl<S: StateMachine> Server<S> {
         match hello.channel {
             Channel::Append | Channel::Heartbeat => {
                 append_server::serve(reader, writer, |requests| {
-                    futures_util::StreamExt::map(self.raft.stream_append(requests), Result::ok)
+                    self.raft.stream_append(requests).map(|result| {
+                        if matches!(result, Ok(Ok(_))) {
+                            self.heard.send_replace(Some(Instant::now()));
+                        }
+                        result.ok()
+                    })
                 })
                 .await
             }

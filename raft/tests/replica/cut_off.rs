@@ -80,6 +80,43 @@ async fn a_follower_that_was_cut_off_does_not_depose_the_leader() {
     assert_eq!(leader(&nodes).await, at);
 }
 
+// Situation: first one follower, then the leader too is cut off; nobody can be elected. Claim: nobody goes
+// on naming a leader, neither the follower that is left nor the leader itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_quorum_is_named_by_nobody() {
+    let (nodes, cables) = three_with_cables().await;
+    write(&nodes, "before").await;
+    let at = leader(&nodes).await;
+    let (lost, left) = ((at + 1) % 3, (at + 2) % 3);
+    cables[lost].set_cut(true);
+    cables[at].set_cut(true);
+    for node in [at, lost, left] {
+        eventually("no leader is named", || nodes[node].status().leader.is_none()).await;
+    }
+    cables[at].set_cut(false);
+    cables[lost].set_cut(false);
+    for node in &nodes {
+        eventually("a leader is named again", || node.status().leader.is_some()).await;
+    }
+}
+
+// Situation: nobody writes. Claim: the leader stays known to all; silence of clients is not its silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_leader_stays_known() {
+    let (nodes, _cables) = three_with_cables().await;
+    let written = write(&nodes, "before").await;
+    converged(&nodes, written.index).await;
+    let term = nodes[0].status().term;
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        for node in &nodes {
+            let status = node.status();
+            assert!(status.leader.is_some() || status.term != term, "{status:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hand_over_that_the_successor_does_not_heed_is_undone() {
     let (nodes, cables) = three_with_cables().await;

@@ -1,5 +1,6 @@
-//! Looks at the queue's state, as the wire shows it. These run under the state's lock: they copy
-//! what they show, and nothing else.
+//! Looks at the queue's state, as the wire shows it. Those that take the state run under its lock,
+//! and `apply` waits for it: they copy what will be shown (payloads are shared, not copied), and
+//! what costs more comes after.
 
 use super::{json, payload};
 use crate::{
@@ -9,17 +10,26 @@ use crate::{
     wire::{Attempt, Job, QueueStatus, WorkStatus},
 };
 
+/// A job as it was found, and the wall clock of the state.
+pub(in crate::http) type Seen = (Found, WallMs);
+
 /// One job, or its tombstone.
-pub(in crate::http) fn job(state: &State, id: &JobId) -> Option<Job> {
-    Some(match state.job(id)? {
-        Found::Job(view) => whole(*view, state.wall()),
-        Found::Tombstone(view) => left_over(view),
-    })
+pub(in crate::http) fn found(state: &State, id: &JobId) -> Option<Seen> {
+    Some((state.job(id)?, state.wall()))
 }
 
 /// What a worker holds.
-pub(in crate::http) fn held_by(state: &State, worker: &WorkerId) -> Vec<Job> {
-    state.for_worker(worker).into_iter().map(|view| whole(view, state.wall())).collect()
+pub(in crate::http) fn held_by(state: &State, worker: &WorkerId) -> Vec<Seen> {
+    let held = state.for_worker(worker).into_iter();
+    held.map(|view| (Found::Job(Box::new(view)), state.wall())).collect()
+}
+
+/// A job as the wire shows it. Checks that its payload is JSON, so not under the lock.
+pub(in crate::http) fn job((found, now): Seen) -> Job {
+    match found {
+        Found::Job(view) => whole(*view, now),
+        Found::Tombstone(view) => left_over(view),
+    }
 }
 
 /// The kept counts. Who leads, and the revision, the caller fills in.

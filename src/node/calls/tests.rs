@@ -80,8 +80,13 @@ fn outcomes() -> Vec<Outcome> {
 #[test]
 fn requests_keep_the_bytes_of_their_format() {
     let submitted = Submitted { commands: vec![Bytes::from_static(b"xy")], remaining_ms: 5_000 };
-    let claiming =
-        Claiming { claim: samples::claim("w", "r"), wait_ms: 1, remaining_ms: 2, ticket: 3 };
+    let claiming = Claiming {
+        claim: samples::claim("w", "r"),
+        wait_ms: 1,
+        remaining_ms: 2,
+        ticket: 3,
+        may_come_again: false,
+    };
     let requests = [
         ("submit", Request::Submit(vec![submitted])),
         ("claim", Request::Claim(claiming)),

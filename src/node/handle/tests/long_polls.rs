@@ -114,6 +114,36 @@ async fn a_grant_that_nobody_takes_is_released_and_its_attempt_not_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_of_a_claim_that_its_client_named_is_kept_for_the_clients_repeat() {
+    let cluster = Cluster::of(3).await;
+    for number in 0..3 {
+        let (node, name) = (cluster.node(number), format!("j{number}"));
+        submit(node, add(&name)).await;
+        // The claim is on its way after the first poll, and its caller is gone.
+        let mut claiming = Box::pin(node.claim_named(claim("w", &name), NO_WAIT, HOLD));
+        poll_fn(|context| {
+            assert!(claiming.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(claiming);
+        eventually("the grant was made", async || {
+            job(node, &name).await.unwrap().state == JobState::Claimed
+        })
+        .await;
+        let elsewhere = cluster.node((number + 1) % 3);
+        let outcome = elsewhere.claim_named(claim("w", &name), NO_WAIT, HOLD).await.unwrap();
+        let token = grant_of(&outcome).unwrap().token;
+        // What was released by now, or would be, shows after a few rounds through the log.
+        for _ in 0..5 {
+            submit(node, add(&name)).await;
+        }
+        assert_eq!(job(node, &name).await.unwrap().lease.unwrap().token, token);
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parked_claim_moves_on_to_the_next_leader() {
     let mut cluster = Cluster::of(3).await;
     let [first, second] = cluster.followers().await[..] else { panic!("two followers") };
