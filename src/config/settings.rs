@@ -38,7 +38,7 @@ const fn formerly(older: &'static str, setting: Setting) -> Setting {
 }
 
 /// The table, in the order in which `--print-config` shows it.
-pub const SETTINGS: [Setting; 23] = [
+pub const SETTINGS: [Setting; 24] = [
     formerly("P2P_NODE_ID", server("node_id", "QUEUE_NODE_ID", "")),
     formerly("P2P_DATA_DIR", server("data_dir", "QUEUE_DATA_DIR", "")),
     formerly("P2P_PORT", server("listen", "QUEUE_LISTEN", "127.0.0.1:8770")),
