@@ -184,14 +184,14 @@ fn greet(config: &Config) {
     }
 }
 
-/// To stderr. A bare level is that of this program; the crates below it warn, whatever the level, but for
-/// openraft: it repeats at every heartbeat what `raft` says once.
+/// To stderr. A bare level is that of this program. The crates below it report errors only, whatever the
+/// level: what they warn of, at every heartbeat, `raft` says once.
 fn start_logging(config: &Config, look: Look) {
     let level = &config.log;
     let filter = if level.contains('=') {
         level.clone()
     } else {
-        format!("warn,openraft=error,quorate={level},raft={level},membership={level}")
+        format!("error,quorate={level},raft={level},membership={level}")
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))

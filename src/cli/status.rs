@@ -32,6 +32,9 @@ fn report(answer: &Answer<NodeStatus>) -> Report {
     let plain = |(name, value): &(String, String)| format!("{name} {value}");
     let mut rows: Vec<Vec<Cell>> =
         pairs.iter().map(|(name, value)| vec![name.into(), value.into()]).collect();
+    if status.leader_id.is_none() {
+        rows.push(vec!["note".into(), "this node knows no leader: its totals may be old".into()]);
+    }
     for (queue, totals) in &status.work.queues {
         let paused = if totals.paused { ", paused" } else { "" };
         let oldest = totals.oldest_pending_ms.map(for_people);
@@ -97,5 +100,17 @@ mod tests {
         assert!(report.plain.contains(&"voters n1,n2".to_owned()), "{:?}", report.plain);
         let rows = format!("{:?}", report.table.rows);
         assert!(rows.contains("2 pending, oldest waits 1 min 10 s, paused"), "{rows}");
+        assert!(!rows.contains("may be old"), "{rows}");
+    }
+
+    #[test]
+    fn totals_of_a_node_without_a_leader_are_called_old() {
+        let body = r#"{"node_id":"n1","role":"follower","leader_id":null,"term":2,"alive_peers":1,"voters":["n1"],
+            "learners":[],"commit_index":5,"applied_index":5,"rev":3,"state_hash":"","uptime_ms":2500,
+            "version":"0","work":{"total_items":2,"by_status":{"pending":2},"by_type":{},
+            "queues":{},"is_leader":false,"leader_id":null,"rev":3}}"#;
+        let answer = Answer { value: serde_json::from_str(body).unwrap(), body: body.into() };
+        let rows = format!("{:?}", report(&answer).table.rows);
+        assert!(rows.contains("may be old"), "{rows}");
     }
 }
