@@ -26,6 +26,7 @@ use crate::{
     snapshots::SnapshotStore,
     tasks,
     transport::{
+        append_server::Lanes,
         caller::Callers,
         link::{Dialer, Identity},
         server::{self, Server},
@@ -121,6 +122,7 @@ impl<S: StateMachine> Parts<S> {
                 blocking,
                 failure.clone(),
             ),
+            lanes: Lanes::default(),
             heard,
         };
         let server = server::listen(Arc::new(server), listener, stops);
