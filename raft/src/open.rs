@@ -64,7 +64,7 @@ pub(crate) async fn open<S: StateMachine>(
 
     let log_store = LogStore::new(log.clone(), &recovered, blocking);
     let log_store = log_store.map_err(|source| cannot("read the log", source))?;
-    let machine = MachineStore::new(machine, snapshots.clone(), blocking);
+    let machine = MachineStore::new(machine, snapshots.clone(), blocking, failure.clone());
     let tail = last_index(&recovered);
     let config = config(&options)?;
     let raft = Raft::new(identity.me.id, config, network, log_store, machine.clone()).await;
