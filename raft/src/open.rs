@@ -109,7 +109,7 @@ impl<S: StateMachine> Parts<S> {
         let (stop, stops) = watch::channel(());
         let (heard, last_heard) = watch::channel(None);
         let limit = Duration::from_millis(2 * options.timing.election_max_ms);
-        let silence = tasks::Silence { last_heard, limit };
+        let silence = tasks::Silence::new(last_heard, limit, stall(options));
         let (status, observer) = tasks::observe(&raft, identity.clone(), recovery, silence, failed);
         let server = Server {
             identity,
@@ -214,10 +214,14 @@ fn network(
     // Twice the time after which a peer counts as silent: a partition that has healed must not be
     // waited out by a connection, or a connect, whose packets TCP repeats ever more seldom.
     let deadline = (2 * election).max(Duration::from_millis(250));
-    let stall = (4 * election).max(Duration::from_millis(500));
     let dialer = Arc::new(Dialer { net, identity, deadline });
     let callers = Arc::new(Callers::new(dialer.clone()));
-    Network { dialer, callers, stall, blocking }
+    Network { dialer, callers, stall: stall(options), blocking }
+}
+
+/// After so long without an answer to its appends, a peer counts as gone.
+fn stall(options: &Options) -> Duration {
+    Duration::from_millis(4 * options.timing.election_max_ms).max(Duration::from_millis(500))
 }
 
 fn cannot(action: &str, source: std::io::Error) -> OpenError {

@@ -53,8 +53,8 @@ pub(crate) struct Server<S: StateMachine> {
     pub(crate) calls: Arc<dyn CallHandler>,
     pub(crate) snapshots: SnapshotIntake<S>,
     pub(crate) lanes: Lanes,
-    /// When a leader's append or heartbeat was last accepted.
-    pub(crate) heard: watch::Sender<Option<Instant>>,
+    /// Who last sent an append or a heartbeat, and when it came.
+    pub(crate) heard: watch::Sender<Option<(PeerId, Instant)>>,
 }
 
 /// Accepts until the sender of `running` is dropped; then the listener and every connection are
@@ -179,13 +179,12 @@ impl<S: StateMachine> Server<S> {
         match hello.channel {
             Channel::Append | Channel::Heartbeat => {
                 let place = self.lanes.enter(hello.from.id, hello.channel);
+                let (from, heard) = (hello.from.id, self.heard.clone());
                 append_server::serve(reader, writer, place, |requests| {
-                    self.raft.stream_append(requests).map(|result| {
-                        if matches!(result, Ok(Ok(_))) {
-                            self.heard.send_replace(Some(Instant::now()));
-                        }
-                        result.ok()
-                    })
+                    let requests = requests.inspect(move |_| {
+                        heard.send_replace(Some((from, Instant::now())));
+                    });
+                    self.raft.stream_append(requests).map(Result::ok)
                 })
                 .await
             }
