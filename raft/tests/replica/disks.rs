@@ -7,9 +7,12 @@ use raft::{
     directory::{DataDirectory, Identity},
     disk::{Loss, MemoryDisk},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::cluster::{Node, PATIENCE, converged, eventually, fresh, leader, write};
+use crate::{
+    cluster::{Node, PATIENCE, converged, eventually, fresh, leader, write},
+    slow_disk::SlowDisk,
+};
 
 /// Three voters, each on a disk in memory.
 async fn three_in_memory(loss: Loss) -> (Vec<Node>, Vec<Arc<MemoryDisk>>) {
@@ -107,4 +110,38 @@ async fn a_failed_sync_of_a_promise_stops_the_replica() {
     }
     nodes[0].start().await;
     eventually("a failure", || nodes[1].status().failure.is_some()).await;
+}
+
+// Situation: the leader sends all the while, and a follower's disk does not let it answer. Claims: the
+// follower goes on naming that leader, for longer than a silent one is named; and it catches up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_disk_is_slow_goes_on_naming_its_leader() {
+    let mut nodes = fresh(3, 3, 3);
+    let mut disks = Vec::new();
+    for node in &mut nodes {
+        let disk = SlowDisk::default();
+        node.disk = Arc::new(disk.clone());
+        node.start().await;
+        disks.push(disk);
+    }
+    let before = write(&nodes, "before").await;
+    converged(&nodes, before.index).await;
+    let at = leader(&nodes).await;
+    let follower = (at + 1) % 3;
+    let term = nodes[follower].status().term;
+    disks[follower].set_hanging(true);
+    let during = nodes[at].replica().propose("during".into()).await;
+    let silent = Duration::from_millis(2 * nodes[follower].options.timing.election_max_ms);
+    let until = Instant::now() + silent * 3 / 2;
+    let mut is_named = true;
+    while is_named && Instant::now() < until {
+        let status = nodes[follower].status();
+        is_named = status.leader.is_some() || status.term != term;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    disks[follower].set_hanging(false);
+    assert!(is_named, "{:?}", nodes[follower].status());
+    assert!(during.is_ok() || nodes[at].status().term != term, "{during:?}");
+    let after = write(&nodes, "after").await;
+    converged(&nodes, after.index).await;
 }

@@ -11,4 +11,5 @@ mod cut_off;
 mod disks;
 mod register;
 mod replication;
+mod slow_disk;
 mod strangers;
