@@ -112,10 +112,8 @@ async fn a_failed_sync_of_a_promise_stops_the_replica() {
     eventually("a failure", || nodes[1].status().failure.is_some()).await;
 }
 
-// Situation: the leader sends all the while, and a follower's disk does not let it answer. Claims: the
-// follower goes on naming that leader, for longer than a silent one is named; and it catches up.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_whose_disk_is_slow_goes_on_naming_its_leader() {
+/// Three voters, each on a disk that can be made to hang.
+async fn three_on_slow_disks() -> (Vec<Node>, Vec<SlowDisk>) {
     let mut nodes = fresh(3, 3, 3);
     let mut disks = Vec::new();
     for node in &mut nodes {
@@ -124,6 +122,15 @@ async fn a_follower_whose_disk_is_slow_goes_on_naming_its_leader() {
         node.start().await;
         disks.push(disk);
     }
+    leader(&nodes).await;
+    (nodes, disks)
+}
+
+// Situation: the leader sends all the while, and a follower's disk does not let it answer. Claims: the
+// follower goes on naming that leader, for longer than a silent one is named; and it catches up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_disk_is_slow_goes_on_naming_its_leader() {
+    let (nodes, disks) = three_on_slow_disks().await;
     let before = write(&nodes, "before").await;
     converged(&nodes, before.index).await;
     let at = leader(&nodes).await;
@@ -142,6 +149,28 @@ async fn a_follower_whose_disk_is_slow_goes_on_naming_its_leader() {
     disks[follower].set_hanging(false);
     assert!(is_named, "{:?}", nodes[follower].status());
     assert!(during.is_ok() || nodes[at].status().term != term, "{during:?}");
+    let after = write(&nodes, "after").await;
+    converged(&nodes, after.index).await;
+}
+
+// Situation: a disk hangs for so long that the leader gives up its connections to that follower and
+// makes new ones, again and again. Claim: once the disk is back, the newest is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_disk_hung_through_many_connections_catches_up() {
+    let (nodes, disks) = three_on_slow_disks().await;
+    let before = write(&nodes, "before").await;
+    converged(&nodes, before.index).await;
+    let at = leader(&nodes).await;
+    let (follower, stall) = ((at + 1) % 3, 4 * nodes[at].options.timing.election_max_ms);
+    disks[follower].set_hanging(true);
+    let until = Instant::now() + Duration::from_millis(3 * stall);
+    let mut last = timeout(PATIENCE, nodes[at].replica().propose("during".into())).await;
+    while Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        last = timeout(PATIENCE, nodes[at].replica().propose("during".into())).await;
+    }
+    disks[follower].set_hanging(false);
+    assert!(last.is_ok(), "the two others go on");
     let after = write(&nodes, "after").await;
     converged(&nodes, after.index).await;
 }
