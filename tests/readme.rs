@@ -41,7 +41,7 @@ fn the_walk_through_loses_no_job_when_the_leader_is_killed() {
     assert!(output.status.success(), "{out}\n{err}");
     let status: serde_json::Value =
         serde_json::from_str(out.lines().last().unwrap_or_default()).expect("JSON on one line");
-    assert_eq!(status["by_status"]["completed"], 22, "{out}\n{err}");
+    assert_eq!(status["work"]["by_status"]["completed"], 22, "{out}\n{err}");
 }
 
 /// The shell block that follows a `<!-- name -->` mark in README.md.
