@@ -26,6 +26,7 @@ use crate::{
     snapshots::SnapshotStore,
     tasks,
     transport::{
+        append_server::Lanes,
         caller::Callers,
         link::{Dialer, Identity},
         server::{self, Server},
@@ -63,7 +64,7 @@ pub(crate) async fn open<S: StateMachine>(
 
     let log_store = LogStore::new(log.clone(), &recovered, blocking);
     let log_store = log_store.map_err(|source| cannot("read the log", source))?;
-    let machine = MachineStore::new(machine, snapshots.clone(), blocking);
+    let machine = MachineStore::new(machine, snapshots.clone(), blocking, failure.clone());
     let tail = last_index(&recovered);
     let config = config(&options)?;
     let raft = Raft::new(identity.me.id, config, network, log_store, machine.clone()).await;
@@ -108,7 +109,7 @@ impl<S: StateMachine> Parts<S> {
         let (stop, stops) = watch::channel(());
         let (heard, last_heard) = watch::channel(None);
         let limit = Duration::from_millis(2 * options.timing.election_max_ms);
-        let silence = tasks::Silence { last_heard, limit };
+        let silence = tasks::Silence::new(last_heard, limit, stall(options));
         let (status, observer) = tasks::observe(&raft, identity.clone(), recovery, silence, failed);
         let server = Server {
             identity,
@@ -121,6 +122,7 @@ impl<S: StateMachine> Parts<S> {
                 blocking,
                 failure.clone(),
             ),
+            lanes: Lanes::default(),
             heard,
         };
         let server = server::listen(Arc::new(server), listener, stops);
@@ -212,10 +214,14 @@ fn network(
     // Twice the time after which a peer counts as silent: a partition that has healed must not be
     // waited out by a connection, or a connect, whose packets TCP repeats ever more seldom.
     let deadline = (2 * election).max(Duration::from_millis(250));
-    let stall = (4 * election).max(Duration::from_millis(500));
     let dialer = Arc::new(Dialer { net, identity, deadline });
     let callers = Arc::new(Callers::new(dialer.clone()));
-    Network { dialer, callers, stall, blocking }
+    Network { dialer, callers, stall: stall(options), blocking }
+}
+
+/// After so long without an answer to its appends, a peer counts as gone.
+fn stall(options: &Options) -> Duration {
+    Duration::from_millis(4 * options.timing.election_max_ms).max(Duration::from_millis(500))
 }
 
 fn cannot(action: &str, source: std::io::Error) -> OpenError {

@@ -29,7 +29,7 @@ pub struct Status {
     pub role: Role,
     /// The term it is in.
     pub term: u64,
-    /// The leader it knows of; `None` while there is none.
+    /// The leader it knows of; `None` while there is none, or none that is heard and acknowledged.
     pub leader: Option<Peer>,
     /// The voters of the effective configuration, by id.
     pub voters: Vec<Peer>,

@@ -63,18 +63,38 @@ impl Recovery {
 /// Whether the leader has been heard of lately.
 #[derive(Debug)]
 pub(crate) struct Silence {
-    /// When a leader's append or heartbeat was last accepted here.
-    pub(crate) last_heard: watch::Receiver<Option<Instant>>,
-    /// From here on it counts as silent.
-    pub(crate) limit: Duration,
+    /// Who last sent an append or a heartbeat, and when it came. Not when it was answered: that
+    /// waits for this replica's disk, whose slowness is no silence of the leader.
+    last_heard: watch::Receiver<Option<(PeerId, Instant)>>,
+    /// From here on a leader that sends nothing counts as silent.
+    limit: Duration,
+    /// From here on a leader that no quorum acknowledges counts as cut off. More than `limit`: an
+    /// acknowledgement is as old as its request, and so waits for the disks of a quorum.
+    quorum_limit: Duration,
+    /// The term that this replica leads, and since when.
+    leads: Option<(u64, Instant)>,
 }
 
 impl Silence {
-    fn is_broken(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
-        match metrics.state {
-            ServerState::Leader => observe::is_acknowledged(metrics, self.limit),
-            _ => self.last_heard.borrow().is_some_and(|at| at.elapsed() < self.limit),
+    /// Of a replica that has not led yet.
+    pub(crate) fn new(
+        last_heard: watch::Receiver<Option<(PeerId, Instant)>>,
+        limit: Duration,
+        quorum_limit: Duration,
+    ) -> Self {
+        Self { last_heard, limit, quorum_limit, leads: None }
+    }
+
+    fn is_broken(&mut self, metrics: &RaftMetrics<TypeConfig>, now: Instant) -> bool {
+        if metrics.state == ServerState::Leader {
+            let term = metrics.current_term;
+            let known = self.leads.filter(|(led, _)| *led == term);
+            let (_, since) = *self.leads.insert(known.unwrap_or((term, now)));
+            return observe::unacknowledged_for(metrics, since, now) < self.quorum_limit;
         }
+        let heard = *self.last_heard.borrow();
+        heard
+            .is_some_and(|(from, at)| metrics.current_leader == Some(from) && now < at + self.limit)
     }
 }
 
@@ -85,7 +105,7 @@ pub(crate) fn observe<S: StateMachine>(
     raft: &Raft<S>,
     identity: Arc<Identity>,
     mut recovery: Recovery,
-    silence: Silence,
+    mut silence: Silence,
     mut failed: watch::Receiver<Option<String>>,
 ) -> (watch::Receiver<Status>, JoinHandle<()>) {
     let mut metrics = raft.metrics();
@@ -105,8 +125,9 @@ pub(crate) fn observe<S: StateMachine>(
                         metrics.last_applied.map(|id| id.index),
                     );
                 let mut status = observe::status(&metrics, id, &identity.me);
-                status.leader =
-                    status.leader.filter(|_| has_recovered && silence.is_broken(&metrics));
+                status.leader = status
+                    .leader
+                    .filter(|_| has_recovered && silence.is_broken(&metrics, Instant::now()));
                 status
             };
             status.failure = status.failure.or_else(|| failed.borrow().clone());
@@ -304,5 +325,44 @@ mod tests {
     fn a_restart_does_not_wait_for_entries_that_a_leader_displaced() {
         let mut recovery = Recovery::up_to(50);
         assert!(recovery.is_over(Some(45), Some(45), Some(45)));
+    }
+
+    const LIMIT: Duration = Duration::from_millis(300);
+
+    fn metrics(state: ServerState, leader: PeerId) -> RaftMetrics<TypeConfig> {
+        let mut metrics = RaftMetrics::new_initial(1);
+        (metrics.state, metrics.current_leader) = (state, Some(leader));
+        metrics
+    }
+
+    #[test]
+    fn a_leader_is_silent_when_nothing_came_from_it_whatever_came_from_others() {
+        let (heard, last_heard) = watch::channel(None);
+        let mut silence = Silence::new(last_heard, LIMIT, 2 * LIMIT);
+        let follower = metrics(ServerState::Follower, 7);
+        let now = Instant::now();
+        assert!(!silence.is_broken(&follower, now), "nothing came yet");
+        heard.send_replace(Some((7, now)));
+        assert!(silence.is_broken(&follower, now + LIMIT / 2));
+        assert!(!silence.is_broken(&follower, now + LIMIT));
+        heard.send_replace(Some((8, now + LIMIT)));
+        assert!(!silence.is_broken(&follower, now + LIMIT), "it was another that spoke");
+    }
+
+    #[test]
+    fn a_leader_whom_no_quorum_has_ever_acknowledged_is_cut_off_in_time() {
+        let (_heard, last_heard) = watch::channel(None);
+        let mut silence = Silence::new(last_heard, LIMIT, 2 * LIMIT);
+        let mut leader = metrics(ServerState::Leader, 1);
+        leader.current_term = 4;
+        let now = Instant::now();
+        assert!(silence.is_broken(&leader, now), "it was elected just now");
+        assert!(
+            silence.is_broken(&leader, now + LIMIT),
+            "the disks of a quorum may take this long"
+        );
+        assert!(!silence.is_broken(&leader, now + 2 * LIMIT));
+        leader.current_term = 5;
+        assert!(silence.is_broken(&leader, now + 2 * LIMIT), "it was elected anew");
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     bootstrap::{
         message::{Greeting, Message, Reply, Stance},
         promise::{Declined, Fate, Record, Set, Standing},
+        reminder::Reminder,
     },
     codec,
     consensus::blocking::Blocking,
@@ -119,12 +120,16 @@ impl Bootstrapper {
     pub(crate) async fn run(&self, callers: &Callers, seed: u64) -> io::Result<Ended> {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut open_since = Instant::now();
+        let mut reminder = Reminder::default();
         loop {
             let standing = self.record.lock().await.standing.clone();
             match standing {
                 Standing::Member { founded: Some(set), .. } => return Ok(Ended::Founder(set)),
                 Standing::Member { .. } | Standing::Barred => return Ok(Ended::Follower),
-                Standing::Promised(set) => self.ask_fate(callers, &set).await?,
+                Standing::Promised(set) => {
+                    reminder.waits_for(&set);
+                    self.ask_fate(callers, &set).await?;
+                }
                 Standing::Proposing(set) => {
                     self.collect(callers, &set, open_since).await?;
                     self.greet(callers).await?;

@@ -39,5 +39,6 @@
 mod driver;
 pub(crate) mod message;
 pub(crate) mod promise;
+mod reminder;
 
 pub(crate) use driver::{Bootstrapper, Ended};

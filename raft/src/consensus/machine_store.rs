@@ -30,6 +30,9 @@ pub(crate) struct MachineStore<S: StateMachine> {
     index: Arc<watch::Sender<LogIndex>>,
     snapshots: Placing,
     blocking: Blocking,
+    /// Told when the machine panicked: openraft would see the end of its task only when it has the
+    /// next thing for it to do.
+    failure: watch::Sender<Option<String>>,
 }
 
 /// A machine and the point in the log at which it stands. They change together, under one lock.
@@ -46,6 +49,22 @@ impl<S: StateMachine> Clone for MachineStore<S> {
             index: self.index.clone(),
             snapshots: self.snapshots.clone(),
             blocking: self.blocking,
+            failure: self.failure.clone(),
+        }
+    }
+}
+
+/// Alive while the machine is called; tells if that ends in a panic.
+struct PanicWatch<'a> {
+    failure: &'a watch::Sender<Option<String>>,
+    doing: &'static str,
+}
+
+impl Drop for PanicWatch<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = format!("the machine panicked while it was to {}", self.doing);
+            self.failure.send_replace(Some(reason));
         }
     }
 }
@@ -58,11 +77,18 @@ impl<S: StateMachine> fmt::Debug for MachineStore<S> {
 
 impl<S: StateMachine> MachineStore<S> {
     /// An empty machine; openraft then restores the last snapshot and applies the log behind it.
-    pub(crate) fn new(machine: S, snapshots: SnapshotStore, blocking: Blocking) -> Self {
+    /// `failure` is told why this replica cannot go on, should the machine panic.
+    pub(crate) fn new(
+        machine: S,
+        snapshots: SnapshotStore,
+        blocking: Blocking,
+        failure: watch::Sender<Option<String>>,
+    ) -> Self {
         let applied = Applied { machine, last: None, membership: StoredMembership::default() };
         let applied = Arc::new(RwLock::new(applied));
         let snapshots = Placing { store: snapshots, turn: Arc::default() };
-        Self { applied, index: Arc::new(watch::Sender::new(0)), snapshots, blocking }
+        let index = Arc::new(watch::Sender::new(0));
+        Self { applied, index, snapshots, blocking, failure }
     }
 
     /// The index of the last entry applied, and every change of it.
@@ -101,6 +127,7 @@ impl<S: StateMachine> RaftStateMachine<TypeConfig> for MachineStore<S> {
             let (entry, responder) = next?;
             let id = entry.log_id;
             let answer = {
+                let _watch = PanicWatch { failure: &self.failure, doing: "apply an entry" };
                 let mut applied = self.write();
                 let answer = match entry.payload {
                     EntryPayload::Blank => Answer::default(),
@@ -131,6 +158,7 @@ impl<S: StateMachine> RaftStateMachine<TypeConfig> for MachineStore<S> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<S> {
+        let _watch = PanicWatch { failure: &self.failure, doing: "freeze" };
         let applied = self.read();
         let meta =
             SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() };

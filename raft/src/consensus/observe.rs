@@ -3,14 +3,22 @@
 use std::time::Duration;
 
 use openraft::{Instant as _, RaftMetrics, ServerState};
+use tokio::time::Instant;
 
 use crate::{Peer, Role, Status, consensus::types::TypeConfig};
 
-/// Whether a quorum has acknowledged this leader within `silence`, at the time of these metrics or later.
-/// One that is its own quorum needs no acknowledgement.
-pub(crate) fn is_acknowledged(metrics: &RaftMetrics<TypeConfig>, silence: Duration) -> bool {
-    let voters = metrics.membership_config.membership().voter_ids().count();
-    voters == 1 || metrics.last_quorum_acked.is_none_or(|acked| acked.elapsed() < silence)
+/// How old the newest request of this leader is that a quorum has acknowledged; without any, for
+/// how long it has led, `since` then. One that is its own quorum needs no acknowledgement.
+pub(crate) fn unacknowledged_for(
+    metrics: &RaftMetrics<TypeConfig>,
+    since: Instant,
+    now: Instant,
+) -> Duration {
+    match metrics.last_quorum_acked {
+        _ if metrics.membership_config.membership().voter_ids().count() == 1 => Duration::ZERO,
+        Some(acked) => acked.elapsed(),
+        None => now - since,
+    }
 }
 
 /// What the metrics say of this replica. The leader is named only when this term's is known; the

@@ -10,6 +10,7 @@ use openraft::{
     testing::log::{StoreBuilder, Suite},
     vote::RaftLeaderId,
 };
+use tokio::sync::watch;
 
 use crate::{
     Disk, LogIndex, MachineError, StateMachine,
@@ -65,8 +66,8 @@ impl StoreBuilder<TypeConfig, LogStore, MachineStore<Count>, Arc<dyn Disk>> for 
         let (log, recovered) =
             Log::open(disk.clone(), Path::new("/log"), options).expect("a good disk");
         let snapshots = SnapshotStore::open(disk.clone(), Path::new("/snapshots"));
-        let machine =
-            MachineStore::new(Count::default(), snapshots.expect("a good disk"), blocking);
+        let (snapshots, failure) = (snapshots.expect("a good disk"), watch::Sender::new(None));
+        let machine = MachineStore::new(Count::default(), snapshots, blocking, failure);
         Ok((disk, LogStore::new(log, &recovered, blocking).expect("an empty log"), machine))
     }
 }

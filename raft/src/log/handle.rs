@@ -22,8 +22,8 @@ use crate::{Disk, OpenError};
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
 /// How many bytes may wait for the disk, or one larger write alone. A disk that is this far behind is
-/// taken for failed: the write that would go beyond poisons the log. Whoever proposes looks at
-/// [`Log::backlog_bytes`] and refuses work long before.
+/// taken for failed: the write that would go beyond poisons the log. What may be proposed at a time
+/// (`ROOM_KIB`) and what a leader may have in flight (`WINDOW_BYTES`) are bounded far below.
 pub const BACKLOG_BYTES_MAX: u64 = 256 << 20;
 
 /// One entry: its index, and whatever its owner encodes (log id and payload).

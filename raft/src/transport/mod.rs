@@ -17,7 +17,7 @@
 //! believed.
 
 pub(crate) mod append_client;
-mod append_server;
+pub(crate) mod append_server;
 pub(crate) mod caller;
 pub(crate) mod frame;
 pub(crate) mod hello;

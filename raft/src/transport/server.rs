@@ -20,7 +20,7 @@ use crate::{
     consensus::{self, Raft, in_scope},
     machine::StateMachine,
     transport::{
-        append_server,
+        append_server::{self, Lanes},
         caller::CallBody,
         frame::{Frame, FrameError, FrameReader, FrameWriter, Kind, WRITE_BYTES},
         hello::{
@@ -52,8 +52,9 @@ pub(crate) struct Server<S: StateMachine> {
     pub(crate) bootstrapper: Arc<Bootstrapper>,
     pub(crate) calls: Arc<dyn CallHandler>,
     pub(crate) snapshots: SnapshotIntake<S>,
-    /// When a leader's append or heartbeat was last accepted.
-    pub(crate) heard: watch::Sender<Option<Instant>>,
+    pub(crate) lanes: Lanes,
+    /// Who last sent an append or a heartbeat, and when it came.
+    pub(crate) heard: watch::Sender<Option<(PeerId, Instant)>>,
 }
 
 /// Accepts until the sender of `running` is dropped; then the listener and every connection are
@@ -91,12 +92,12 @@ pub(crate) fn listen<S: StateMachine>(
             let server = server.clone();
             connections.spawn(in_scope(async move {
                 let _place = place;
-                let Some((hello, mut reader, mut writer)) = server.greet(connection, address).await
+                let Some((hello, reader, writer)) = server.greet(connection, address).await
                 else {
                     return;
                 };
                 drop(stranger);
-                let ended = server.serve(&hello, &mut reader, &mut writer).await;
+                let ended = server.serve(&hello, reader, writer).await;
                 tracing::debug!(peer = %hello.from.label, channel = ?hello.channel, ?ended, "connection ended");
             }));
         }
@@ -172,28 +173,28 @@ impl<S: StateMachine> Server<S> {
     async fn serve(
         &self,
         hello: &Hello,
-        reader: &mut FrameReader,
-        writer: &mut FrameWriter,
+        mut reader: FrameReader,
+        mut writer: FrameWriter,
     ) -> Result<(), FrameError> {
         match hello.channel {
             Channel::Append | Channel::Heartbeat => {
-                append_server::serve(reader, writer, |requests| {
-                    self.raft.stream_append(requests).map(|result| {
-                        if matches!(result, Ok(Ok(_))) {
-                            self.heard.send_replace(Some(Instant::now()));
-                        }
-                        result.ok()
-                    })
+                let place = self.lanes.enter(hello.from.id, hello.channel);
+                let (from, heard) = (hello.from.id, self.heard.clone());
+                append_server::serve(reader, writer, place, |requests| {
+                    let requests = requests.inspect(move |_| {
+                        heard.send_replace(Some((from, Instant::now())));
+                    });
+                    self.raft.stream_append(requests).map(Result::ok)
                 })
                 .await
             }
             Channel::Snapshot => {
                 // A sender that hangs must not keep a new leader's snapshot out.
                 reader.trust(CHUNK_DEADLINE);
-                self.snapshots.serve(hello.from.id, reader, writer).await
+                self.snapshots.serve(hello.from.id, &mut reader, &mut writer).await
             }
             Channel::Bootstrap | Channel::Control | Channel::Calls => {
-                self.serve_requests(hello, reader, writer).await
+                self.serve_requests(hello, &mut reader, &mut writer).await
             }
         }
     }

@@ -14,7 +14,7 @@ use raft::ProposeError;
 use crate::{
     cluster::{Node, converged, eventually, leader, three_with, write},
     cut_net::CutNet,
-    register::POISON,
+    register::{BOMB, POISON},
 };
 
 /// Has every running node write a snapshot and purge its log, so that whoever leads then can bring a
@@ -140,6 +140,19 @@ async fn an_entry_that_the_machine_does_not_understand_stops_the_replica() {
     assert!(nodes[0].status().failure.unwrap().contains("poison"));
     let refused = tokio::time::timeout(Duration::from_secs(5), replica.propose("x".into())).await;
     assert_eq!(refused.unwrap(), Err(ProposeError::Stopped));
+}
+
+// Claim: it is told at once, although nothing is committed after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_panics_stops_the_replica() {
+    let mut node = Node::new("alone");
+    node.start().await;
+    let nodes = [node];
+    write(&nodes, "good").await;
+    let exploded = nodes[0].replica().propose(Bytes::from_static(BOMB)).await;
+    assert_eq!(exploded, Err(ProposeError::Unknown));
+    eventually("a failure", || nodes[0].status().failure.is_some()).await;
+    assert!(nodes[0].status().failure.unwrap().contains("panicked"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,9 @@ pub(crate) struct Written {
 /// An entry that no version of the register understands.
 pub(crate) const POISON: &[u8] = b"\xffpoison";
 
+/// An entry that the register panics of.
+pub(crate) const BOMB: &[u8] = b"\xffbomb";
+
 impl StateMachine for Register {
     type Outcome = Written;
     type Image = Self;
@@ -32,6 +35,7 @@ impl StateMachine for Register {
         if entry == POISON {
             return Err(MachineError("poison".to_owned()));
         }
+        assert_ne!(entry, BOMB, "a test that says so");
         self.value = entry.clone();
         self.writes += 1;
         let sum = entry.iter().fold(index, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
