@@ -176,12 +176,14 @@ impl Handle {
         may_come_again: bool,
     ) -> Result<Outcome, Unavailable> {
         self.must_run()?;
-        let _permit = self.node().admission.admit_claim().map_err(Unavailable::NotApplied)?;
+        let work = Work::one(&Command::Claim(claim.clone()));
+        let permit = self.node().admission.admit_claim(work.bytes);
+        let _permit = permit.map_err(Unavailable::NotApplied)?;
         let wait_until = Instant::now() + wait;
         let (reply, answer) = oneshot::channel();
         let claimant = Claimant {
             origin: Origin::Client,
-            work: Work::one(&Command::Claim(claim.clone())),
+            work,
             claim: Arc::new(claim),
             wait_until,
             hold,
