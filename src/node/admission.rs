@@ -18,7 +18,7 @@ const RETRY_AFTER_MS: u64 = 500;
 /// How much may wait on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Commands under way in one lane (holders' calls, claims, adds).
+    /// Commands under way in one lane (holders' calls, claims and cancels, adds).
     pub lane_commands: usize,
     /// Their bytes; one request larger than that is let into an empty lane.
     pub lane_bytes: usize,
@@ -46,10 +46,10 @@ impl Default for Limits {
 /// Which requests go first; within a lane, first come, first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Start, heartbeat, complete, fail, release, cancel, and ticks: they keep or free what is
-    /// leased.
+    /// Start, heartbeat, complete, fail, release, and ticks: they keep or free what is leased.
     Holder,
-    /// Claims: they empty the queue.
+    /// Claims and cancels: they empty the queue. Anyone may cancel as much as they like, so that
+    /// must not take the room of a heartbeat.
     Claim,
     /// Adds: they fill it.
     Add,
@@ -63,13 +63,12 @@ impl Lane {
     pub(super) fn of(command: &Command) -> Self {
         match command {
             Command::Add(_) => Self::Add,
-            Command::Claim(_) => Self::Claim,
+            Command::Claim(_) | Command::Cancel(_) => Self::Claim,
             Command::Start(_)
             | Command::Heartbeat(_)
             | Command::Complete(_)
             | Command::Fail(_)
-            | Command::Release(_)
-            | Command::Cancel(_) => Self::Holder,
+            | Command::Release(_) => Self::Holder,
         }
     }
 }
@@ -212,6 +211,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::samples;
 
     fn small() -> Arc<Admission> {
         Admission::new(Limits { lane_commands: 2, lane_bytes: 100, claims: 1, ..Limits::default() })
@@ -225,6 +225,19 @@ mod tests {
         admission.admit(Lane::Holder, 1, 1).unwrap();
         drop(adds);
         admission.admit(Lane::Add, 1, 1).unwrap();
+    }
+
+    #[test]
+    fn a_flood_of_cancels_leaves_heartbeats_their_room() {
+        let admission = small();
+        let lane_of = |wanted: &str| {
+            let commands = samples::one_of_each();
+            let found = commands.iter().find(|(name, _)| *name == wanted);
+            Lane::of(&found.expect("there is one of each").1)
+        };
+        let _cancels = admission.admit(lane_of("cancel"), 2, 10).unwrap();
+        assert!(admission.admit(lane_of("cancel"), 1, 1).is_err());
+        admission.admit(lane_of("heartbeat"), 1, 1).unwrap();
     }
 
     #[test]
