@@ -1,11 +1,17 @@
 //! README's commands, run as they stand.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 // Situation: a person copies the first command. Claim: it ends by itself, with 0, and the job's output is on
 // the screen.
 #[test]
 fn the_main_job_runs_as_written() {
+    let _alone = alone();
     let home = tempfile::tempdir().expect("a temporary directory");
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &block("main job")])
@@ -24,6 +30,7 @@ fn the_main_job_runs_as_written() {
 // job: all 22 are completed.
 #[test]
 fn the_walk_through_loses_no_job_when_the_leader_is_killed() {
+    let _alone = alone();
     let script = format!(
         "trap 'kill -9 $(cat \"$DIR\"/n*.pid) 2>/dev/null || true' EXIT\n{}\n{}\nqueue status -o json >\"$DIR/after.json\"\n{}\ncat \"$DIR/after.json\"",
         block("walk-through: start"),
@@ -41,7 +48,13 @@ fn the_walk_through_loses_no_job_when_the_leader_is_killed() {
     assert!(output.status.success(), "{out}\n{err}");
     let status: serde_json::Value =
         serde_json::from_str(out.lines().last().unwrap_or_default()).expect("JSON on one line");
-    assert_eq!(status["by_status"]["completed"], 22, "{out}\n{err}");
+    assert_eq!(status["work"]["by_status"]["completed"], 22, "{out}\n{err}");
+}
+
+/// One at a time: the first command would find the walk-through's first voter on port 8770 and use it.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The shell block that follows a `<!-- name -->` mark in README.md.

@@ -3,12 +3,12 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{
     HeaderMap,
@@ -144,22 +144,33 @@ impl hyper::body::Body for AnswerBody {
     }
 }
 
-/// Any answer's body, and the request that it ends when it is dropped.
+/// Any answer's body, and the request that is in flight until the last of its pieces is written.
 #[derive(Debug)]
 pub(super) struct Tracked {
-    pub(super) body: Body,
-    pub(super) _in_flight: InFlight,
+    body: Body,
+    in_flight: Arc<InFlight>,
+}
+
+impl Tracked {
+    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
+        let size = hyper::body::Body::size_hint(&body);
+        let in_flight = in_flight.answered(size.upper().unwrap_or(size.lower()));
+        Self { body, in_flight: Arc::new(in_flight) }
+    }
 }
 
 impl hyper::body::Body for Tracked {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+    ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let in_flight = &self.in_flight;
+        let held = |bytes| Piece { bytes, _in_flight: Arc::clone(in_flight) };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(held))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -168,6 +179,28 @@ impl hyper::body::Body for Tracked {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A piece of an answer. An HTTP/2 stream takes it whole and holds back what its client's window
+/// does not let out; so it is the piece, not the body, that tells when the answer is written.
+#[derive(Debug)]
+pub(super) struct Piece {
+    bytes: Bytes,
+    _in_flight: Arc<InFlight>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.bytes.advance(written);
     }
 }
 

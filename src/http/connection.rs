@@ -5,6 +5,7 @@
 //! the stream and the requests report to, and one watchdog that cuts the connection when overdue.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,6 +23,8 @@ pub(super) enum Overdue {
     Idle,
     /// A write made no progress.
     Write,
+    /// An answer was not taken at the least rate.
+    Answer,
 }
 
 /// One connection's doings, shared by its stream, its requests and its watchdog.
@@ -30,13 +33,18 @@ pub(super) struct Activity {
     header_timeout: Duration,
     idle_timeout: Duration,
     write_timeout: Duration,
+    answer_bytes_per_second_min: u32,
     now: Mutex<Doing>,
 }
 
 #[derive(Debug)]
 struct Doing {
-    /// Requests whose answers hyper has not taken over yet.
+    /// Requests whose answers are not written yet.
     in_flight: usize,
+    /// By when each answer among them must be written, and its number. A client can refuse answers
+    /// without blocking a single write, by its HTTP/2 windows, so writes tell nothing of this.
+    answers: BTreeSet<(Instant, u64)>,
+    next_answer: u64,
     /// Whether bytes of a next request's head may have come; true on a fresh connection.
     is_receiving: bool,
     /// Frames come between an HTTP/2 connection's requests, so they say nothing about a head.
@@ -55,8 +63,11 @@ impl Activity {
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             write_timeout: limits.write_timeout,
+            answer_bytes_per_second_min: limits.answer_bytes_per_second_min,
             now: Mutex::new(Doing {
                 in_flight: 0,
+                answers: BTreeSet::new(),
+                next_answer: 0,
                 is_receiving: true,
                 is_http2: false,
                 since: Instant::now(),
@@ -106,7 +117,7 @@ impl Activity {
         doing.in_flight += 1;
         doing.is_http2 = version == hyper::Version::HTTP_2;
         drop(doing);
-        InFlight(Arc::clone(self))
+        InFlight { activity: Arc::clone(self), answer: None }
     }
 
     /// Waits until the connection has missed a deadline.
@@ -133,17 +144,40 @@ impl Activity {
             (0, true) => Some((doing.since + self.header_timeout, Overdue::Header)),
             (0, false) => Some((doing.since + self.idle_timeout, Overdue::Idle)),
         };
-        [write, read].into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
+        let answer = doing.answers.first().map(|(deadline, _)| (*deadline, Overdue::Answer));
+        [write, read, answer].into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
     }
 }
 
-/// A request in flight, from its head to the last of its answer that hyper takes.
+/// A request in flight, from its head to the last of its answer that is written.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Activity>);
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    /// Its entry in [`Doing::answers`].
+    answer: Option<(Instant, u64)>,
+}
+
+impl InFlight {
+    /// Its answer, of so many bytes, is ready: from now on it is the client's to take it in time.
+    pub(super) fn answered(mut self, bytes: u64) -> Self {
+        let rate = u64::from(self.activity.answer_bytes_per_second_min.max(1));
+        let allowed = self.activity.write_timeout + Duration::from_secs(bytes.div_ceil(rate));
+        let mut doing = self.activity.doing();
+        let answer = (Instant::now() + allowed, doing.next_answer);
+        doing.next_answer += 1;
+        doing.answers.insert(answer);
+        drop(doing);
+        self.answer = Some(answer);
+        self
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut doing = self.0.doing();
+        let mut doing = self.activity.doing();
+        if let Some(answer) = self.answer {
+            doing.answers.remove(&answer);
+        }
         doing.in_flight -= 1;
         if doing.in_flight == 0 {
             doing.is_receiving = false;
@@ -203,5 +237,23 @@ mod tests {
         tokio::time::advance(Duration::from_hours(1)).await;
         activity.on_write_blocked();
         assert_eq!(seconds_until_overdue(&activity).await, (10, Overdue::Write));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_ends_the_connection_whatever_else_is_written() {
+        let activity = activity();
+        let _held = activity.begin(hyper::Version::HTTP_2).answered(16 << 10);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        activity.on_read();
+        activity.on_write_progress();
+        drop(activity.begin(hyper::Version::HTTP_2).answered(0));
+        assert_eq!(seconds_until_overdue(&activity).await, (2, Overdue::Answer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_was_taken_counts_no_more() {
+        let activity = activity();
+        drop(activity.begin(hyper::Version::HTTP_2).answered(8 << 20));
+        assert_eq!(seconds_until_overdue(&activity).await, (120, Overdue::Idle));
     }
 }

@@ -70,7 +70,7 @@ impl Gate {
             Err(refusal) => Failure::from(refusal).into_response(),
         };
         self.stamp(response.headers_mut(), id);
-        response.map(|body| Tracked { body, _in_flight: in_flight })
+        response.map(|body| Tracked::new(body, in_flight))
     }
 
     fn stamp(self, headers: &mut HeaderMap, request_id: HeaderValue) {

@@ -49,6 +49,9 @@ pub struct Limits {
     pub body_bytes_per_second_min: u32,
     /// The longest that a write may make no progress; 10 s.
     pub write_timeout: Duration,
+    /// The least average rate at which a client takes an answer, bytes per second, after
+    /// [`Limits::write_timeout`]: then its connection is cut; 16 KiB.
+    pub answer_bytes_per_second_min: u32,
     /// A connection without a request is closed after this; 2 min.
     pub idle_timeout: Duration,
     /// The most connections at once; further ones wait in the listener's backlog; 8192.
@@ -72,6 +75,7 @@ impl Default for Limits {
             body_idle_timeout: Duration::from_secs(10),
             body_bytes_per_second_min: 1024,
             write_timeout: Duration::from_secs(10),
+            answer_bytes_per_second_min: 16 << 10,
             idle_timeout: Duration::from_mins(2),
             connections_max: 8192,
             streams_max: 128,

@@ -18,11 +18,12 @@ const RETRY_AFTER_MS: u64 = 500;
 /// How much may wait on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Commands under way in one lane (holders' calls, claims, adds).
+    /// Commands under way in one lane (holders' calls, claims and cancels, adds).
     pub lane_commands: usize,
     /// Their bytes; one request larger than that is let into an empty lane.
     pub lane_bytes: usize,
-    /// Claims under way: long polls that wait here or, through this node, at the leader.
+    /// Claims under way: long polls that wait here or, through this node, at the leader. All of
+    /// them together have [`Limits::lane_bytes`] as well.
     pub claims: usize,
     /// Calls that wait for a job's end.
     pub ended: usize,
@@ -45,10 +46,10 @@ impl Default for Limits {
 /// Which requests go first; within a lane, first come, first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Start, heartbeat, complete, fail, release, cancel, and ticks: they keep or free what is
-    /// leased.
+    /// Start, heartbeat, complete, fail, release, and ticks: they keep or free what is leased.
     Holder,
-    /// Claims: they empty the queue.
+    /// Claims and cancels: they empty the queue. Anyone may cancel as much as they like, so that
+    /// must not take the room of a heartbeat.
     Claim,
     /// Adds: they fill it.
     Add,
@@ -62,13 +63,12 @@ impl Lane {
     pub(super) fn of(command: &Command) -> Self {
         match command {
             Command::Add(_) => Self::Add,
-            Command::Claim(_) => Self::Claim,
+            Command::Claim(_) | Command::Cancel(_) => Self::Claim,
             Command::Start(_)
             | Command::Heartbeat(_)
             | Command::Complete(_)
             | Command::Fail(_)
-            | Command::Release(_)
-            | Command::Cancel(_) => Self::Holder,
+            | Command::Release(_) => Self::Holder,
         }
     }
 }
@@ -84,7 +84,7 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct UnderWay {
     lanes: [Load; Lane::COUNT],
-    claims: usize,
+    claims: Load,
     reads: usize,
 }
 
@@ -94,9 +94,22 @@ struct Load {
     bytes: usize,
 }
 
+impl Load {
+    fn add(&mut self, commands: usize, bytes: usize) {
+        self.commands += commands;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, commands: usize, bytes: usize) {
+        self.commands -= commands;
+        self.bytes -= bytes;
+    }
+}
+
 impl UnderWay {
     fn is_empty(&self) -> bool {
-        self.lanes == array::from_fn(|_| Load::default()) && self.claims == 0 && self.reads == 0
+        let nothing = Load::default();
+        self.lanes == array::from_fn(|_| nothing) && self.claims == nothing && self.reads == 0
     }
 }
 
@@ -119,19 +132,20 @@ impl Admission {
         if is_full && *load != Load::default() {
             return Err(Reason::Overloaded { retry_after_ms: RETRY_AFTER_MS });
         }
-        load.commands += commands;
-        load.bytes += bytes;
+        load.add(commands, bytes);
         Ok(self.permit(Place::Lane { lane, commands, bytes }))
     }
 
-    /// Lets a claim in.
-    pub(super) fn admit_claim(self: &Arc<Self>) -> Result<Permit, Reason> {
+    /// Lets a claim in, for as long as it may wait.
+    pub(super) fn admit_claim(self: &Arc<Self>, bytes: usize) -> Result<Permit, Reason> {
         let mut under_way = self.lock();
-        if under_way.claims >= self.limits.claims {
+        let load = &mut under_way.claims;
+        let is_over_bytes = load.bytes + bytes > self.limits.lane_bytes && *load != Load::default();
+        if load.commands >= self.limits.claims || is_over_bytes {
             return Err(Reason::TooManyWaiters { retry_after_ms: RETRY_AFTER_MS });
         }
-        under_way.claims += 1;
-        Ok(self.permit(Place::Claim))
+        load.add(1, bytes);
+        Ok(self.permit(Place::Claim { bytes }))
     }
 
     /// Lets a linearizable read in.
@@ -174,7 +188,7 @@ pub(super) struct Permit {
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Lane { lane: Lane, commands: usize, bytes: usize },
-    Claim,
+    Claim { bytes: usize },
     Read,
 }
 
@@ -183,11 +197,9 @@ impl Drop for Permit {
         let mut under_way = self.admission.lock();
         match self.place {
             Place::Lane { lane, commands, bytes } => {
-                let load = &mut under_way.lanes[lane as usize];
-                load.commands -= commands;
-                load.bytes -= bytes;
+                under_way.lanes[lane as usize].remove(commands, bytes);
             }
-            Place::Claim => under_way.claims -= 1,
+            Place::Claim { bytes } => under_way.claims.remove(1, bytes),
             Place::Read => under_way.reads -= 1,
         }
         if under_way.is_empty() {
@@ -199,6 +211,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::samples;
 
     fn small() -> Arc<Admission> {
         Admission::new(Limits { lane_commands: 2, lane_bytes: 100, claims: 1, ..Limits::default() })
@@ -215,6 +228,19 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_cancels_leaves_heartbeats_their_room() {
+        let admission = small();
+        let lane_of = |wanted: &str| {
+            let commands = samples::one_of_each();
+            let found = commands.iter().find(|(name, _)| *name == wanted);
+            Lane::of(&found.expect("there is one of each").1)
+        };
+        let _cancels = admission.admit(lane_of("cancel"), 2, 10).unwrap();
+        assert!(admission.admit(lane_of("cancel"), 1, 1).is_err());
+        admission.admit(lane_of("heartbeat"), 1, 1).unwrap();
+    }
+
+    #[test]
     fn bytes_are_bounded_and_one_larger_request_still_passes_alone() {
         let admission = small();
         let large = admission.admit(Lane::Add, 1, 5_000).unwrap();
@@ -227,10 +253,21 @@ mod tests {
     #[test]
     fn claims_are_bounded_apart() {
         let admission = small();
-        let claim = admission.admit_claim().unwrap();
-        assert!(matches!(admission.admit_claim(), Err(Reason::TooManyWaiters { .. })));
+        let claim = admission.admit_claim(1).unwrap();
+        assert!(matches!(admission.admit_claim(1), Err(Reason::TooManyWaiters { .. })));
         drop(claim);
-        admission.admit_claim().unwrap();
+        admission.admit_claim(1).unwrap();
+    }
+
+    #[test]
+    fn claims_that_wait_are_bounded_by_their_bytes_too() {
+        let admission =
+            Admission::new(Limits { lane_bytes: 100, claims: 1_000, ..Limits::default() });
+        let wide = admission.admit_claim(60).unwrap();
+        assert!(matches!(admission.admit_claim(60), Err(Reason::TooManyWaiters { .. })));
+        let _narrow = admission.admit_claim(40).unwrap();
+        drop(wide);
+        admission.admit_claim(60).unwrap();
     }
 
     #[tokio::test]

@@ -78,11 +78,15 @@ impl ClusterClock {
         Self { machine, base: Mutex::new(None) }
     }
 
-    /// Starts a term: `replicated` is the clock of a machine that has applied every entry of
-    /// earlier terms. The leaderless time is thereby counted against no holder.
+    /// Starts a term, once: `replicated` is the clock of a machine that has applied every entry of
+    /// earlier terms. The leaderless time is thereby counted against no holder. A second base in a
+    /// term would set its clock back behind stamps that are in flight.
     pub(super) fn begin(&self, term: u64, replicated: ClockMs) {
         let since_ms = self.machine.monotonic_ms();
-        *self.lock() = Some(Base { term, clock: replicated, since_ms });
+        let mut base = self.lock();
+        if base.is_none_or(|base| base.term < term) {
+            *base = Some(Base { term, clock: replicated, since_ms });
+        }
     }
 
     /// The stamp of an entry that is proposed now; `None` unless this node has begun that term.
@@ -149,6 +153,16 @@ pub(super) mod tests {
         assert_eq!(clock.stamp(1), None);
         clock.begin(1, ClockMs(5));
         assert_eq!(clock.stamp(2), None, "the base of an earlier term is not this term's");
+    }
+
+    #[test]
+    fn a_term_begins_once() {
+        let (machine, clock) = at(0, 0);
+        clock.begin(2, ClockMs(100));
+        machine.monotonic.store(50, Ordering::Relaxed);
+        clock.begin(2, ClockMs(100));
+        clock.begin(1, ClockMs(0));
+        assert_eq!(clock.stamp(2).map(|stamp| stamp.clock), Some(ClockMs(150)));
     }
 
     #[test]

@@ -151,14 +151,15 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
     if !node.leads() {
         return Err(Refusal::NotProposed);
     }
-    let permit = node.admission.admit_claim().map_err(Setback::from)?;
+    let work = Work::one(&Command::Claim(claiming.claim.clone()));
+    let permit = node.admission.admit_claim(work.bytes).map_err(Setback::from)?;
     let now = Instant::now();
     let (reply, mut answer) = oneshot::channel();
     let (parked, mut is_parked) = oneshot::channel();
     let visit = node.visitors.receive(from, claiming.ticket, &claiming.claim);
     let claimant = Claimant {
         origin: Origin::Peer,
-        work: Work::one(&Command::Claim(claiming.claim.clone())),
+        work,
         claim: Arc::new(claiming.claim),
         wait_until: now + Duration::from_millis(claiming.wait_ms),
         hold: Duration::ZERO,

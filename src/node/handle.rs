@@ -15,7 +15,7 @@ use super::{
     routing::Route,
     tries::{ATTEMPT_PATIENCE, Pace, Tries},
 };
-use crate::queue::{Claim, Command, JobId, Outcome, Rev, State};
+use crate::queue::{Answer, Claim, Claimed, Command, JobId, Outcome, RequestId, Rev, State};
 
 /// How often a stopping leader tries to find a successor, and for how long each time: nothing is
 /// written meanwhile, so a try that fails should fail soon.
@@ -146,14 +146,24 @@ impl Handle {
 
     /// Claims, waiting up to `wait` for a job (`hold` is apart from it). Nobody else knows the
     /// claim's request id. Dropping the future gives the place up; a grant that comes too late for
-    /// it is released, its attempt not counted.
+    /// it is released, its attempt not counted. The answer holds no lost jobs: who claims for the
+    /// first time has none to lose.
     pub async fn claim(
         &self,
-        claim: Claim,
+        mut claim: Claim,
         wait: Duration,
         hold: Duration,
     ) -> Result<Outcome, Unavailable> {
-        self.claim_as(claim, wait, hold, false).await
+        let wait_until = Instant::now() + wait;
+        loop {
+            let mut outcome = self.claim_as(claim.clone(), wait_until, hold, false).await?;
+            // An attempt of our own was granted these and gave them back, and a later one was told
+            // so. That id is used up.
+            if !drop_lost(&mut outcome) || Instant::now() >= claimed_by(wait_until, hold) {
+                return Ok(outcome);
+            }
+            claim.request_id = RequestId::parse(&self.fresh_id()).expect("a fresh id is a name");
+        }
     }
 
     /// As [`Handle::claim`], for a caller that named the request id and may send the claim again,
@@ -165,27 +175,28 @@ impl Handle {
         wait: Duration,
         hold: Duration,
     ) -> Result<Outcome, Unavailable> {
-        self.claim_as(claim, wait, hold, true).await
+        self.claim_as(claim, Instant::now() + wait, hold, true).await
     }
 
     async fn claim_as(
         &self,
         claim: Claim,
-        wait: Duration,
+        wait_until: Instant,
         hold: Duration,
         may_come_again: bool,
     ) -> Result<Outcome, Unavailable> {
         self.must_run()?;
-        let _permit = self.node().admission.admit_claim().map_err(Unavailable::NotApplied)?;
-        let wait_until = Instant::now() + wait;
+        let work = Work::one(&Command::Claim(claim.clone()));
+        let permit = self.node().admission.admit_claim(work.bytes);
+        let _permit = permit.map_err(Unavailable::NotApplied)?;
         let (reply, answer) = oneshot::channel();
         let claimant = Claimant {
             origin: Origin::Client,
-            work: Work::one(&Command::Claim(claim.clone())),
+            work,
             claim: Arc::new(claim),
             wait_until,
             hold,
-            deadline: wait_until + hold.max(ATTEMPT_PATIENCE),
+            deadline: claimed_by(wait_until, hold),
             reply,
             parked: None,
             was_parked: false,
@@ -319,6 +330,19 @@ impl Handle {
         }
         node.shut().await;
     }
+}
+
+/// When a claim has had all its time.
+fn claimed_by(wait_until: Instant, hold: Duration) -> Instant {
+    wait_until + hold.max(ATTEMPT_PATIENCE)
+}
+
+/// Drops what was granted and is held no more. `true` when there was something and nothing is left.
+fn drop_lost(outcome: &mut Outcome) -> bool {
+    let Ok(Answer::Claimed(jobs)) = &mut outcome.result else { return false };
+    let had_some = !jobs.is_empty();
+    jobs.retain(|job| matches!(job, Claimed::Granted(_)));
+    had_some && jobs.is_empty()
 }
 
 /// A node's standing, for `/status`, `/ready` and `/election/status`.

@@ -60,8 +60,11 @@ async fn propose(node: Arc<Node>, batch: Vec<Submission>) {
 /// Returns when nothing more is to be expected of an entry in flight.
 async fn give_up(node: &Node, route: &Route, last_deadline: Option<Instant>) {
     let out_of_office = async {
-        node.rerouted(route).await;
-        sleep(AFTER_OFFICE).await;
+        // A leader that is named again in the same term may have its entry acknowledged yet.
+        while node.standing.borrow().route() == *route {
+            node.rerouted(route).await;
+            sleep(AFTER_OFFICE).await;
+        }
     };
     let too_late = last_deadline.unwrap_or_else(Instant::now) + AFTER_DEADLINE;
     tokio::select! {

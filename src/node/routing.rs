@@ -3,7 +3,7 @@
 //! A node that Raft elects does not lead the queue at once: it first takes office, which is to
 //! apply every entry of earlier terms and to take the replicated clock from there (guarantees §5).
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use raft::{Peer, Role};
 use tokio::{
@@ -51,14 +51,21 @@ pub(super) enum Route {
 }
 
 impl Standing {
-    /// What Raft's status says, before office.
-    fn of(status: &raft::Status) -> Self {
+    /// What Raft's status says now. Office lasts as long as the term is led: a leader that no quorum
+    /// acknowledges for a moment is named no more, and goes on in office when it is named again.
+    fn followed_by(&self, status: &raft::Status) -> Self {
+        let leads_on = self.leads(status.term) && status.role == Role::Leader;
         Self {
             term: status.term,
             role: status.role,
             leader: status.leader.clone(),
-            is_in_office: false,
+            is_in_office: self.is_in_office && leads_on,
         }
+    }
+
+    /// Whether this node leads that term, whatever its quorum says of it at the moment.
+    fn leads(&self, term: u64) -> bool {
+        self.term == term && self.role == Role::Leader
     }
 
     fn is_same_rule(&self, status: &raft::Status) -> bool {
@@ -81,19 +88,21 @@ pub(super) async fn follow(node: Arc<Node>) {
     let mut phase = node.phase.subscribe();
     let mut generation = None;
     loop {
-        let has_news = {
+        let before = {
             let status = statuses.borrow_and_update();
             node.note_leader(&status);
+            let mut before = None;
             node.standing.send_if_modified(|standing| {
-                let has_news = !standing.is_same_rule(&status);
-                if has_news {
-                    *standing = Standing::of(&status);
+                if !standing.is_same_rule(&status) {
+                    let next = standing.followed_by(&status);
+                    before = Some(mem::replace(standing, next));
                 }
-                has_news
-            })
+                before.is_some()
+            });
+            before
         };
-        if has_news {
-            enter(&node);
+        if let Some(before) = before {
+            enter(&node, &before);
         }
         node.note_machine(&mut generation);
         tokio::select! {
@@ -104,8 +113,8 @@ pub(super) async fn follow(node: Arc<Node>) {
     }
 }
 
-/// Begins what the new standing calls for.
-fn enter(node: &Arc<Node>) {
+/// Begins what the standing after this one calls for.
+fn enter(node: &Arc<Node>, before: &Standing) {
     let standing = node.standing.borrow().clone();
     tracing::info!(
         term = standing.term,
@@ -114,7 +123,10 @@ fn enter(node: &Arc<Node>) {
         "the standing has changed"
     );
     if standing.role == Role::Leader {
-        node.spawn(take_office(Arc::clone(node), standing.term));
+        // Else it is in this term's office, or on its way there.
+        if !before.leads(standing.term) {
+            node.spawn(take_office(Arc::clone(node), standing.term));
+        }
     } else if standing.leader.is_some() {
         node.spawn(super::standing::catch_up(Arc::clone(node), standing));
     }
@@ -124,7 +136,7 @@ fn enter(node: &Arc<Node>) {
 /// the term is over.
 async fn take_office(node: Arc<Node>, term: u64) {
     let mut standing = node.standing.subscribe();
-    let is_over = |standing: &Standing| standing.term != term || standing.role != Role::Leader;
+    let is_over = |standing: &Standing| !standing.leads(term);
     loop {
         tokio::select! {
             biased;
@@ -181,4 +193,46 @@ async fn rerouted(
     route: &Route,
 ) -> Result<(), watch::error::RecvError> {
     standing.wait_for(|standing| standing.route() != *route).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(term: u64, role: Role, leader: Option<u64>) -> raft::Status {
+        let peer = |id| Peer { id, label: format!("n{id}"), address: String::new() };
+        raft::Status { term, role, leader: leader.map(peer), ..raft::Status::default() }
+    }
+
+    fn in_office(term: u64) -> Standing {
+        let standing = Standing::default().followed_by(&status(term, Role::Leader, Some(1)));
+        assert_eq!(standing.route(), Route::Nowhere, "it has yet to take office");
+        Standing { is_in_office: true, ..standing }
+    }
+
+    #[test]
+    fn a_leader_that_is_not_named_for_a_moment_keeps_its_office() {
+        let before = in_office(3);
+        let silent = before.followed_by(&status(3, Role::Leader, None));
+        assert_eq!(silent.route(), Route::Nowhere);
+        assert!(silent.leads(3), "it takes office once a term");
+        assert_eq!(silent.followed_by(&status(3, Role::Leader, Some(1))), before);
+    }
+
+    #[test]
+    fn office_ends_with_the_term_or_the_role() {
+        let before = in_office(3);
+        let elected_again = before.followed_by(&status(5, Role::Leader, Some(1)));
+        let follower = before.followed_by(&status(3, Role::Follower, Some(1)));
+        assert!(!elected_again.is_in_office && !follower.is_in_office);
+    }
+
+    #[test]
+    fn a_follower_finds_its_way_back_to_a_leader_that_was_silent() {
+        let follows = status(3, Role::Follower, Some(2));
+        let before = Standing::default().followed_by(&follows);
+        let silent = before.followed_by(&status(3, Role::Follower, None));
+        assert_eq!(silent.route(), Route::Nowhere);
+        assert_eq!(silent.followed_by(&follows).route(), before.route());
+    }
 }

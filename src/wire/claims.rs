@@ -6,12 +6,14 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 
 use super::{
-    ApiError, Done, TAGS_MAX, WAIT_MS_MAX,
+    ApiError, CLAIM_NAMES_MAX, Done, TAGS_MAX, WAIT_MS_MAX,
     fields::{Fields, missing},
     jobs::lease,
     query,
 };
-use crate::queue::{JobId, JobState, QueueName, RequestId, Rev, Token, WorkType, WorkerId};
+use crate::queue::{
+    InvalidName, JobId, JobState, QueueName, RequestId, Rev, Token, WorkType, WorkerId,
+};
 
 /// The parameters of a claim's query that are lists, and those that may be numbers.
 const LISTS: &[&str] = &["queues", "work_types", "capabilities"];
@@ -25,10 +27,10 @@ pub struct ClaimRequest {
     /// An agent's incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
-    /// Served strictly in this order; none: all.
+    /// Served strictly in this order, at most [`CLAIM_NAMES_MAX`]; none: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<QueueName>,
-    /// Any of these; none: all.
+    /// Any of these, at most [`CLAIM_NAMES_MAX`]; none: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub work_types: Vec<WorkType>,
     /// The lease, ms; each job's own when absent.
@@ -94,8 +96,8 @@ impl ClaimRequest {
         let request = Self {
             node_id: node_id.ok_or_else(|| missing("node_id", "the worker's name"))?,
             session: fields.integer("session", 0..=u64::MAX)?,
-            queues: fields.names("queues", QueueName::parse)?,
-            work_types: fields.names("work_types", WorkType::parse)?,
+            queues: listed(&mut fields, "queues", QueueName::parse)?,
+            work_types: listed(&mut fields, "work_types", WorkType::parse)?,
             lease_ms: lease(&mut fields)?,
             wait_ms: fields.duration_ms("wait_ms", 0..=WAIT_MS_MAX)?,
             request_id: fields.name("request_id", RequestId::parse)?,
@@ -104,6 +106,20 @@ impl ClaimRequest {
         };
         fields.finish().map(|()| request)
     }
+}
+
+/// A claim that waits stands in line for every pair of a queue and a kind, so both are few.
+fn listed<T>(
+    fields: &mut Fields<'_>,
+    name: &str,
+    parse: fn(&str) -> Result<T, InvalidName>,
+) -> Result<Vec<T>, ApiError> {
+    let names = fields.names(name, parse)?;
+    if names.len() > CLAIM_NAMES_MAX {
+        let reason = format!("must have at most {CLAIM_NAMES_MAX} entries");
+        return Err(ApiError::invalid(name, reason));
+    }
+    Ok(names)
 }
 
 fn max(fields: &mut Fields<'_>) -> Result<Option<u32>, ApiError> {

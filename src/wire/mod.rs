@@ -30,6 +30,8 @@ pub use settle::*;
 pub const JSON_DEPTH_MAX: usize = 128;
 /// The most items in one batch.
 pub const BATCH_ITEMS_MAX: usize = 1000;
+/// The most queues, and the most kinds, that one claim lists.
+pub const CLAIM_NAMES_MAX: usize = 100;
 /// The largest payload, bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// The largest result, bytes; `progress` is held to it as well.

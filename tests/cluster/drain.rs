@@ -108,7 +108,7 @@ fn work(number: usize, seed: u64, mut client: Client<'_>, completed: &AtomicUsiz
         if completed.load(Ordering::Relaxed) >= JOBS && forgotten.is_empty() {
             return;
         }
-        let is_forgotten = (claim + seed) % FORGOTTEN == 0;
+        let is_forgotten = claim.wrapping_add(seed).is_multiple_of(FORGOTTEN);
         let request = format!("{seed}-{number}-{claim}");
         let (status, answer) = client.insist(&Call {
             function: Function::Claim,

@@ -1,5 +1,7 @@
 //! Three real voters, driven from outside and killed with -9.
 
+#![expect(clippy::print_stderr, reason = "seeds, figures and the logs of failed runs")]
+
 mod corruption;
 mod drain;
 mod history;

@@ -282,12 +282,11 @@ impl Caller {
             .get_mut()
             .write_all(request.as_bytes())
             .and_then(|()| read_answer(connection));
-        match answer {
-            Ok((status, body)) => Reply::Answer { status, body },
-            Err(_) => {
-                self.next();
-                Reply::Lost
-            }
+        if let Ok((status, body)) = answer {
+            Reply::Answer { status, body }
+        } else {
+            self.next();
+            Reply::Lost
         }
     }
 

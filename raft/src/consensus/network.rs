@@ -143,7 +143,7 @@ impl NetBackoff<TypeConfig> for Client {
 impl NetStreamAppend<TypeConfig> for Client {
     fn stream_append<'s, S>(
         &'s mut self,
-        mut input: S,
+        input: S,
         _option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Result<AppendResult, RpcError>>, RpcError>>
     where
@@ -164,7 +164,8 @@ impl NetStreamAppend<TypeConfig> for Client {
             };
             let lane = self.lane.get_mut().expect("never held");
             // openraft waits out a backoff inside `input`: asked first, an unreachable peer is
-            // dialled at the backoff's pace.
+            // dialled at the backoff's pace. Fused, since what follows the first may be nothing.
+            let mut input = input.fuse();
             let first = input.next().await;
             lane.connect().await.map_err(to_rpc_error)?;
             let replies = lane.stream(stream::iter(first).chain(input));

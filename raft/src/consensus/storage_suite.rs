@@ -8,6 +8,7 @@ use openraft::{
     RaftLogReader as _,
     entry::RaftEntry as _,
     testing::log::{StoreBuilder, Suite},
+    vote::RaftLeaderId,
 };
 use tokio::sync::watch;
 
@@ -87,7 +88,7 @@ async fn a_read_for_a_follower_that_a_purge_overtook_gives_nothing_rather_than_a
     let blocking = Blocking::on(&*disk);
     let options = LogOptions { segment_bytes: 4 << 10, cache_bytes: 1 << 10 };
     let (log, recovered) = Log::open(disk, Path::new("/log"), options).unwrap();
-    let leader = Vote::new(1, 1).leader_id;
+    let leader = Vote::new(1, 1).leader_id.to_committed();
     let id = |index| LogId::new(leader, index);
     let entries = (0..9).map(|index| Record::Append(encode_entry(&Entry::new_blank(id(index)))));
     log.write(entries.collect(), |result| result.unwrap());

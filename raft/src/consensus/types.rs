@@ -16,12 +16,14 @@ pub(crate) type Runtime =
     openraft_rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
 
 openraft::declare_raft_types!(
-    /// What openraft replicates here: opaque bytes among [`Peer`]s.
+    /// What openraft replicates here: opaque bytes among [`Peer`]s. One vote a term, as in Raft §5.2:
+    /// openraft's default lets a greater node id lead the same term (docs/adr/0004).
     pub(crate) TypeConfig:
         D = Command,
         R = Answer,
         NodeId = PeerId,
         Node = Peer,
+        LeaderId = openraft::impls::leader_id_std::LeaderId<u64, PeerId>,
         AsyncRuntime = Runtime,
 );
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::Code;
 
 fn claim(body: &str, query: Option<&str>) -> Result<ClaimRequest, ApiError> {
     ClaimRequest::parse(ClaimKind::One, body.as_bytes(), query)
@@ -44,6 +45,22 @@ fn each_bad_field_is_named() {
     }
     assert_eq!(batch(r#"{"node_id":"a","max":0}"#).unwrap_err().details["field"], "max");
     assert_eq!(batch(r#"{"node_id":"a","max_items":1000}"#).unwrap().max, Some(1000));
+}
+
+#[test]
+fn a_claim_lists_at_most_a_hundred_queues_and_a_hundred_kinds() {
+    for field in ["queues", "work_types"] {
+        let of = |count: usize| {
+            let names = vec!["a"; count];
+            claim(&serde_json::json!({"node_id": "n", field: names}).to_string(), None)
+        };
+        of(CLAIM_NAMES_MAX).unwrap();
+        let refused = of(CLAIM_NAMES_MAX + 1).unwrap_err();
+        assert_eq!(
+            (refused.code, &refused.details["field"]),
+            (Code::InvalidArgument, &field.into())
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{super::*, cluster::*};
 use crate::{
     node::samples::{self, add, claim, complete, heartbeat, id},
-    queue::{Answer, JobState, Once},
+    queue::{Answer, JobState, Once, Release},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,6 +27,26 @@ async fn every_call_works_through_a_follower() {
     let nothing = follower.claim(claim("w", "r2"), NO_WAIT, HOLD).await.unwrap();
     assert_eq!(nothing, Outcome { rev: completed.rev, result: Ok(Answer::Claimed(vec![])) });
     follower.ended(&id("a"), HOLD).await.unwrap();
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_nobody_repeats_is_never_told_of_lost_jobs() {
+    let cluster = Cluster::of(1).await;
+    let node = cluster.node(0);
+    submit(node, add("a")).await;
+    // As after a retry of the node's own that raced the giving back of what the first try got.
+    let token = claim_one(node, claim("w", "r"), NO_WAIT).await.token;
+    let holding = samples::holding("a", token.0);
+    submit(node, Command::Release(Release { holding, delay_ms: 0 })).await;
+    let again = claim_one(node, claim("w", "r"), NO_WAIT).await;
+    assert_eq!(again.job, id("a"));
+    assert!(again.token > token);
+    submit(node, complete("a", again.token.0)).await;
+    let nothing = node.claim(claim("w", "r"), NO_WAIT, HOLD).await.unwrap();
+    assert_eq!(grant_of(&nothing), None);
+    let told = node.claim_named(claim("w", "r"), NO_WAIT, HOLD).await.unwrap();
+    assert!(matches!(&told.result, Ok(Answer::Claimed(jobs)) if jobs.len() == 1), "{told:?}");
     cluster.end().await;
 }
 
