@@ -80,8 +80,8 @@ pub(super) async fn for_node(path: InPath, call: Call) -> Result<Answer, Failure
     let freshness = ReadQuery::parse(call.query.as_deref())?.freshness;
     let looked = |state: &crate::queue::State| look::held_by(state, &worker);
     let view = call.site.handle.read(consistency(freshness), call.hold, looked).await?;
-    let work_items: Vec<Job> = view.value.into_iter().map(look::job).collect();
-    let (count, rev) = (work_items.len(), view.rev);
+    let (rev, (count, held)) = (view.rev, view.value);
+    let work_items: Vec<Job> = held.into_iter().map(look::job).collect();
     let body = ForNodeResponse { node_id: worker, work_items, count, rev };
     Ok(Answer::ok(&body).at(rev).seen(freshness))
 }

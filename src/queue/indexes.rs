@@ -27,8 +27,8 @@ pub(super) struct Indexes {
     pub(super) counts: Counts,
     pub(super) dependents: Dependents,
     pub(super) groups: Groups,
-    /// What each worker holds.
-    pub(super) holders: BTreeMap<WorkerId, BTreeSet<JobNumber>>,
+    /// What each worker holds, the oldest grant first.
+    pub(super) holders: BTreeMap<WorkerId, BTreeSet<(Token, JobNumber)>>,
     /// Which grants answered which claim, in the order of the grants. The key is a hint: whoever
     /// looks compares the attempt's worker and request id.
     claims: BTreeSet<(ClaimKey, Token, JobNumber)>,
@@ -116,13 +116,14 @@ impl Indexes {
         if self.is_ready(job) {
             self.ready.insert(job);
         }
-        if let Some(holder) = job.holder() {
+        if let Some((holder, lease)) = job.holder().zip(job.lease()) {
+            let grant = (lease.token, job.number);
             match self.holders.get_mut(holder) {
                 Some(held) => {
-                    held.insert(job.number);
+                    held.insert(grant);
                 }
                 None => {
-                    self.holders.insert(holder.clone(), BTreeSet::from([job.number]));
+                    self.holders.insert(holder.clone(), BTreeSet::from([grant]));
                 }
             }
         }
@@ -137,10 +138,10 @@ impl Indexes {
         if job.phase == Phase::Pending {
             self.ready.remove(job);
         }
-        if let Some(holder) = job.holder()
+        if let Some((holder, lease)) = job.holder().zip(job.lease())
             && let Some(held) = self.holders.get_mut(holder)
         {
-            held.remove(&job.number);
+            held.remove(&(lease.token, job.number));
             if held.is_empty() {
                 self.holders.remove(holder);
             }

@@ -1,6 +1,9 @@
 //! What can be seen of the state. Nothing here searches: each look costs what it returns.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -136,6 +139,15 @@ pub struct QueueTotals {
     pub is_paused: bool,
 }
 
+/// What a worker holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// How many jobs.
+    pub count: usize,
+    /// Those that were asked for.
+    pub jobs: Vec<JobView>,
+}
+
 /// Which jobs a list shows: those that agree with everything named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -170,10 +182,14 @@ impl State {
         })
     }
 
-    /// What a worker holds, in add order.
-    pub fn for_worker(&self, worker: &WorkerId) -> Vec<JobView> {
-        let held = self.indexes.holders.get(worker).into_iter().flatten();
-        held.map(|number| self.view(self.job_numbered(*number))).collect()
+    /// What a worker holds, the oldest lease first; at most `limit` jobs of it.
+    pub fn for_worker(&self, worker: &WorkerId, limit: usize) -> Held {
+        let held = self.indexes.holders.get(worker);
+        let shown = held.into_iter().flatten().take(limit);
+        Held {
+            count: held.map_or(0, BTreeSet::len),
+            jobs: shown.map(|(_, number)| self.view(self.job_numbered(*number))).collect(),
+        }
     }
 
     /// The kept counts.

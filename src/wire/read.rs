@@ -247,9 +247,9 @@ impl<'de> Deserialize<'de> for QueueStatus {
 pub struct ForNodeResponse {
     /// The worker.
     pub node_id: WorkerId,
-    /// Its jobs.
+    /// Its jobs, the oldest lease first; not all of them when that would be too long an answer.
     pub work_items: Vec<Job>,
-    /// How many they are.
+    /// How many it holds.
     pub count: usize,
     /// The revision of this answer.
     pub rev: Rev,

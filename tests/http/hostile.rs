@@ -197,6 +197,23 @@ async fn http2_is_spoken_on_the_same_port() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_http2_client_that_keeps_its_window_shut_is_cut_off() {
+    let site = Site::with(Limits { idle_timeout: 10 * PATIENCE, ..impatient() }).await;
+    let stream = TokioIo::new(site.connect().await);
+    let handshake = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(16)
+        .handshake(stream);
+    let (mut sender, connection) = handshake.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("http://localhost:8770/health");
+    let request = request.body(Full::new(bytes::Bytes::new())).unwrap();
+    let unread = sender.send_request(request).await.unwrap();
+    // The connection itself is well, and answers pings: nothing but the answer waits.
+    _ = timeout(PATIENCE, connection).await.expect("the server closes");
+    drop(unread);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_server_answers_what_it_has_and_frees_the_port() {
     let mut site = Site::with(impatient()).await;
     let mut idle = site.connect().await;

@@ -18,7 +18,9 @@ use std::{
 
 use commands::{Generator, Profile};
 use model::Model;
-use quorate::queue::{Applied, Command, Deadlines, Entry, Found, State, WorkerId, invariants};
+use quorate::queue::{
+    Applied, Command, Deadlines, Entry, Found, Held, State, WorkerId, invariants,
+};
 use tally::Tally;
 
 /// One step of a run.
@@ -183,7 +185,11 @@ impl Pair {
         }
         for worker in ["w1", "w2"] {
             let worker = WorkerId::parse(worker).unwrap();
-            same("what a worker holds", &state.for_worker(&worker), &model.held_by(&worker))?;
+            let mut jobs = model.held_by(&worker);
+            let count = jobs.len();
+            jobs.truncate(2);
+            let held = state.for_worker(&worker, 2);
+            same("what a worker holds", &held, &Held { count, jobs })?;
         }
         Ok(())
     }

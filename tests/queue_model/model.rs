@@ -807,7 +807,9 @@ impl Model {
     pub(crate) fn held_by(&self, worker: &WorkerId) -> Vec<JobView> {
         let holds =
             |job: &&Job| leased(job.state) && job.attempts.last().unwrap().claim.worker == *worker;
-        self.jobs.iter().filter(holds).map(|job| self.view(job)).collect()
+        let mut held: Vec<_> = self.jobs.iter().filter(holds).map(|job| self.view(job)).collect();
+        held.sort_by_key(|job| job.lease.as_ref().map(|lease| lease.token));
+        held
     }
 
     pub(crate) fn totals(&self) -> Totals {

@@ -10,6 +10,11 @@ use crate::{
     wire::{Attempt, Job, QueueStatus, WorkStatus},
 };
 
+/// The most jobs of one worker that an answer shows.
+const HELD_MAX: usize = 1000;
+/// The bytes of them together; a single job may have more.
+const HELD_BYTES: usize = 8 << 20;
+
 /// A job as it was found, and the wall clock of the state.
 pub(in crate::http) type Seen = (Found, WallMs);
 
@@ -18,10 +23,29 @@ pub(in crate::http) fn found(state: &State, id: &JobId) -> Option<Seen> {
     Some((state.job(id)?, state.wall()))
 }
 
-/// What a worker holds.
-pub(in crate::http) fn held_by(state: &State, worker: &WorkerId) -> Vec<Seen> {
-    let held = state.for_worker(worker).into_iter();
-    held.map(|view| (Found::Job(Box::new(view)), state.wall())).collect()
+/// What a worker holds: how many jobs, and as many of them, the oldest lease first, as fit in one
+/// answer.
+pub(in crate::http) fn held_by(state: &State, worker: &WorkerId) -> (usize, Vec<Seen>) {
+    let held = state.for_worker(worker, HELD_MAX);
+    let mut bytes = 0;
+    let fits = |(place, view): &(usize, JobView)| {
+        bytes += bytes_of(view);
+        *place == 0 || bytes <= HELD_BYTES
+    };
+    let fitting = held.jobs.into_iter().enumerate().take_while(fits);
+    let seen = fitting.map(|(_, view)| (Found::Job(Box::new(view)), state.wall()));
+    (held.count, seen.collect())
+}
+
+/// What a job takes of an answer, about: what its clients wrote in it.
+fn bytes_of(view: &JobView) -> usize {
+    let errors = view.attempts.iter().filter_map(|attempt| attempt.error.as_ref());
+    let errors = errors.chain(&view.error).map(|error| error.len());
+    let tags = view.tags.iter().map(|(key, value)| key.len() + value.len());
+    let depends_on = view.depends_on.iter().map(|job| job.as_str().len());
+    let progress = view.progress.as_ref().map_or(0, bytes::Bytes::len);
+    let texts = errors.chain(tags).chain(depends_on).sum::<usize>();
+    view.payload.bytes.len() + progress + texts
 }
 
 /// A job as the wire shows it. Checks that its payload is JSON, so not under the lock.
