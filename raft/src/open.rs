@@ -124,6 +124,7 @@ impl<S: StateMachine> Parts<S> {
             ),
             lanes: Lanes::default(),
             heard,
+            said_refused: Mutex::default(),
         };
         let server = server::listen(Arc::new(server), listener, stops);
         let seed = rng.random();

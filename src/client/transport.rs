@@ -193,7 +193,9 @@ impl Transport {
         let remaining = deadline.saturating_duration_since(Instant::now());
         let wait = call.wait.saturating_sub(start.elapsed());
         let hold = if self.options.addresses.len() == 1 { HOLD_OF_ONE } else { HOLD_OF_MANY };
-        let hold = hold.min(remaining.saturating_sub(wait));
+        let left = remaining.saturating_sub(wait);
+        // Less than is left: the server's word that nothing was applied has to arrive in time.
+        let hold = hold.min(left.saturating_sub(GRACE.min(left / 4)));
         let rendered = (call.render)(wait);
         let request = match request(&call.method, address, rendered, hold) {
             Ok(request) => request,

@@ -3,7 +3,11 @@
 //! What a stranger costs: one of [`CONNECTIONS_MAX`] places for at most the hello's deadline, and
 //! 4 KiB. A connection past its hello costs its place while its peer uses it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -45,6 +49,9 @@ const _: () = assert!(REQUEST_DEADLINE.as_secs() < SERVER_IDLE.as_secs());
 /// How long a vote may wait for its disk.
 const VOTE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Between two lines of the log about peers that are refused.
+const REMINDER: Duration = Duration::from_mins(1);
+
 /// What the connections of one replica are served with.
 pub(crate) struct Server<S: StateMachine> {
     pub(crate) identity: Arc<Identity>,
@@ -55,6 +62,8 @@ pub(crate) struct Server<S: StateMachine> {
     pub(crate) lanes: Lanes,
     /// Who last sent an append or a heartbeat, and when it came.
     pub(crate) heard: watch::Sender<Option<(PeerId, Instant)>>,
+    /// When the log last told of a peer that was refused.
+    pub(crate) said_refused: Mutex<Option<Instant>>,
 }
 
 /// Accepts until the sender of `running` is dropped; then the listener and every connection are
@@ -116,7 +125,7 @@ impl<S: StateMachine> Server<S> {
         match timeout(HELLO_DEADLINE, self.greet_now(connection)).await {
             Ok(Ok(greeted)) => Some(greeted),
             Ok(Err(GreetError::Refused(refusal))) => {
-                tracing::info!(%address, %refusal, "a peer was refused");
+                self.say_refused(address, &refusal);
                 None
             }
             Ok(Err(reason)) => {
@@ -127,6 +136,15 @@ impl<S: StateMachine> Server<S> {
                 tracing::debug!(%address, "a connection said no hello in time");
                 None
             }
+        }
+    }
+
+    /// Says it once a minute: a node that is not wanted dials again and again.
+    fn say_refused(&self, address: SocketAddr, refusal: &Refusal) {
+        let mut said = self.said_refused.lock().expect("no holder of this lock panics");
+        if said.is_none_or(|at| at.elapsed() >= REMINDER) {
+            *said = Some(Instant::now());
+            tracing::warn!(%address, %refusal, "a peer was refused; further refusals are not logged for a minute");
         }
     }
 
