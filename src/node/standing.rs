@@ -62,19 +62,18 @@ impl Leaders {
             Some((term, _)) if self.resigned_term == Some(*term) => "transfer",
             Some(_) => "unknown",
         };
-        self.change = Some(LeaderChange {
-            term,
-            leader: leader.label.clone(),
-            at_ms: wall_ms,
-            gap_ms: missing_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms)),
-            cause,
-        });
+        let gap_ms = missing_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
+        let from = before.as_ref().map_or("", |(_, peer)| peer.label.as_str());
+        tracing::info!(term, from, to = leader.label, gap_ms, cause, "the leader has changed");
+        let leader = leader.label.clone();
+        self.change = Some(LeaderChange { term, leader, at_ms: wall_ms, gap_ms, cause });
         before.filter(|_| cause == "unknown").map(|(_, peer)| peer)
     }
 
     /// Names the cause of the change to `term`, when that is still the last change.
     fn explain(&mut self, term: u64, cause: &'static str) {
         if let Some(change) = self.change.as_mut().filter(|change| change.term == term) {
+            tracing::info!(term, cause, "why the leader has changed");
             change.cause = cause;
         }
     }

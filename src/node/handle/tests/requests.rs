@@ -84,6 +84,14 @@ async fn replicas_that_applied_the_same_say_the_same() {
     cluster.end().await;
 }
 
+/// Until then a request may still be sent to the leader that died, and its fate be unknown.
+async fn nobody_leads(survivor: &Handle) {
+    eventually("the dead leader is no longer named", async || {
+        survivor.status().raft.leader.is_none()
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_quorum_a_request_is_held_and_then_certainly_not_applied() {
     let mut cluster = Cluster::of(3).await;
@@ -92,8 +100,9 @@ async fn without_a_quorum_a_request_is_held_and_then_certainly_not_applied() {
     cluster.crash(other).await;
     cluster.crash(leader).await;
     let hold = Duration::from_millis(400);
-    let asked_at = Instant::now();
     let survivor = cluster.node(survivor);
+    nobody_leads(survivor).await;
+    let asked_at = Instant::now();
     let no_leader = Unavailable::NotApplied(Reason::NoLeader);
     assert_eq!(survivor.submit(vec![add("a")], hold).await, Err(no_leader.clone()));
     assert!(asked_at.elapsed() >= hold, "it was held");
@@ -259,9 +268,12 @@ async fn a_request_that_must_not_be_held_is_still_carried_out_by_a_leader_that_i
     }
     let [survivor, other] = cluster.followers().await[..] else { panic!("two followers") };
     let leader = cluster.leader().await;
-    cluster.crash(leader).await;
+    // The other follower first: the survivor alone can never be elected, so it never proposes.
     cluster.crash(other).await;
-    let refused = cluster.node(survivor).submit(vec![add("a")], Duration::ZERO).await;
+    cluster.crash(leader).await;
+    let survivor = cluster.node(survivor);
+    nobody_leads(survivor).await;
+    let refused = survivor.submit(vec![add("a")], Duration::ZERO).await;
     assert_eq!(refused, Err(Unavailable::NotApplied(Reason::NoLeader)));
     cluster.end().await;
 }
