@@ -184,11 +184,6 @@ impl Log {
         self.inner.shared.bytes_since(index)
     }
 
-    /// How many bytes wait for the disk: at most [`BACKLOG_BYTES_MAX`], or one larger write.
-    pub fn backlog_bytes(&self) -> u64 {
-        self.inner.shared.backlog_bytes()
-    }
-
     /// Whether a write or a sync has failed. It stays so: the owner must end the process.
     pub fn is_poisoned(&self) -> bool {
         self.inner.shared.is_poisoned()

@@ -171,10 +171,6 @@ impl Shared {
         }
     }
 
-    pub(super) fn backlog_bytes(&self) -> u64 {
-        self.lock().backlog_bytes
-    }
-
     pub(super) fn is_poisoned(&self) -> bool {
         self.lock().failure.is_some()
     }

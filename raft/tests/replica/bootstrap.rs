@@ -1,4 +1,7 @@
 //! Fresh nodes become exactly one cluster, whatever the order and timing of their starts.
+//!
+//! The sleeps are the scenario: the stagger between two starts, or the time in which something that
+//! must not happen had several rounds to happen in. No test waits for an event by sleeping.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -71,7 +71,7 @@ async fn a_follower_that_was_cut_off_does_not_depose_the_leader() {
     let term = nodes[at].status().term;
     let other = (at + 1) % 3;
     cables[other].set_cut(true);
-    // It stands for election again and again meanwhile, as far as pre-votes go.
+    // The cut lasts so long; it stands for election again and again meanwhile, as far as pre-votes go.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let written = nodes[at].replica().propose("during".into()).await.unwrap();
     cables[other].set_cut(false);
@@ -113,6 +113,7 @@ async fn an_idle_leader_stays_known() {
             let status = node.status();
             assert!(status.leader.is_some() || status.term != term, "{status:?}");
         }
+        // Nothing must happen for three seconds: the pace of looking.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -144,6 +144,7 @@ async fn a_follower_whose_disk_is_slow_goes_on_naming_its_leader() {
     while is_named && Instant::now() < until {
         let status = nodes[follower].status();
         is_named = status.leader.is_some() || status.term != term;
+        // Nothing must happen until then: the pace of looking.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     disks[follower].set_hanging(false);
@@ -166,6 +167,7 @@ async fn a_follower_whose_disk_hung_through_many_connections_catches_up() {
     let until = Instant::now() + Duration::from_millis(3 * stall);
     let mut last = timeout(PATIENCE, nodes[at].replica().propose("during".into())).await;
     while Instant::now() < until {
+        // The hang is to last for three stalls: the pace of writing meanwhile.
         tokio::time::sleep(Duration::from_millis(50)).await;
         last = timeout(PATIENCE, nodes[at].replica().propose("during".into())).await;
     }

@@ -79,6 +79,7 @@ async fn a_node_of_another_cluster_is_refused() {
     nodes[1].options.cluster = "another".to_owned();
     nodes[0].start().await;
     nodes[1].start().await;
+    // Nothing must happen: several rounds of greetings go by.
     tokio::time::sleep(Duration::from_millis(800)).await;
     assert_eq!(nodes[0].status().cluster_id, 0);
     assert_eq!(nodes[1].status().cluster_id, 0);
