@@ -7,6 +7,8 @@
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
+//! The routes stand in one table (`routes`), which the router and `GET /openapi.json` are made from.
+//!
 //! **Invariant:** whatever goes wrong, the answer is the JSON of [`crate::wire::ApiError`].
 
 mod answer;
@@ -20,9 +22,11 @@ mod delivery;
 mod failure;
 mod gate;
 mod jobs;
+mod openapi;
 mod options;
 mod present;
 mod read;
+mod route;
 mod routes;
 mod server;
 mod settle;

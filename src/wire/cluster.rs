@@ -1,12 +1,13 @@
 //! A node's standing.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::WorkStatus;
 use crate::queue::Rev;
 
 /// The answer to `GET /health`: the process answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// `ok`.
     pub status: String,
@@ -22,7 +23,7 @@ pub struct Health {
 /// The answer to `GET /ready`: 200 when every check holds, else the error `not_ready`, whose
 /// `details` has the same checks. A disk with little room left fails its check and is no reason to
 /// send requests elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ready {
     /// `ready`.
     pub status: String,
@@ -31,7 +32,7 @@ pub struct Ready {
 }
 
 /// One thing that must hold before a node is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// Its name.
     pub name: String,
@@ -42,7 +43,7 @@ pub struct Check {
 }
 
 /// The answer to `GET /status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeStatus {
     /// This node.
     pub node_id: String,
@@ -78,7 +79,7 @@ pub struct NodeStatus {
 }
 
 /// The gossip layer in short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Swim {
     /// All members known.
     pub members: usize,
@@ -89,7 +90,7 @@ pub struct Swim {
 }
 
 /// The answer to `GET /election/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ElectionStatus {
     /// This node.
     pub node_id: String,
@@ -106,7 +107,7 @@ pub struct ElectionStatus {
 }
 
 /// A change of leader as a node saw it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaderChange {
     /// The new term.
     pub term: u64,

@@ -16,6 +16,7 @@ mod fields;
 mod jobs;
 mod query;
 mod read;
+mod schema;
 mod settle;
 
 pub use claims::*;

@@ -9,6 +9,7 @@ mod documents;
 mod errors;
 mod hostile;
 mod longpoll;
+mod openapi;
 mod support;
 mod table;
 mod unavailable;
