@@ -1,13 +1,15 @@
 //! The API: every route once. The router and `GET /openapi.json` are both made from this table, so
 //! that no route exists that is not documented.
 
-use axum::{Router, extract::Request};
+use axum::{Router, extract::Request, middleware::map_response, response::Response};
 
 use super::{
     answer::Failure,
     claims, cluster,
     gate::Site,
-    jobs, openapi, read,
+    jobs, lease,
+    meters::Template,
+    metrics, openapi, read,
     route::{Route, get, post},
     settle,
 };
@@ -17,8 +19,8 @@ use crate::{
         AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, ApiError, CancelRequest,
         ClaimBatchResponse, ClaimRequest, ClaimResponse, Code, CompleteBatchRequest,
         CompleteBatchResponse, CompleteRequest, ElectionStatus, FailRequest, ForNodeResponse,
-        GetResponse, Health, HeartbeatRequest, HeartbeatResponse, NodeStatus, ReadQuery, Ready,
-        ReleaseRequest, SettleResponse, StartRequest, WorkStatus,
+        GetResponse, Health, HeartbeatRequest, HeartbeatResponse, LeaseStatus, NodeStatus,
+        ReadQuery, Ready, ReleaseRequest, SettleResponse, StartRequest, WorkStatus,
     },
 };
 
@@ -121,6 +123,12 @@ fn node() -> Vec<Route> {
         get("/election/status", cluster::election)
             .says("Who leads, since which term, and the last change that this node saw.")
             .answers::<ElectionStatus>(),
+        get("/lease/status", lease::status)
+            .says("How the leader stands with its quorum, as far as this node knows.")
+            .answers::<LeaseStatus>(),
+        get("/metrics", metrics::metrics)
+            .says("Everything worth an alert or a graph, as OpenMetrics text.")
+            .answers_media(metrics::OPEN_METRICS),
         get("/openapi.json", openapi::openapi)
             .says("This document, made from the table of routes.")
             .answers_media("application/json"),
@@ -130,8 +138,16 @@ fn node() -> Vec<Route> {
 /// The router of the table.
 pub(super) fn router(site: Site) -> Router {
     let routes = table().into_iter().flat_map(|(_, routes)| routes);
+    let templated = |path| {
+        map_response(move |mut response: Response| async move {
+            response.extensions_mut().insert(Template(path));
+            response
+        })
+    };
     routes
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.handler.layer(templated(route.path)))
+        })
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
         .with_state(site)

@@ -120,3 +120,49 @@ pub struct LeaderChange {
     /// `start`, `crash`, `hang`, `partition` or `transfer`.
     pub cause: String,
 }
+
+/// The answer to `GET /lease/status`: how the leader stands with its quorum, as far as the node that
+/// was asked knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeaseStatus {
+    /// This node.
+    pub node_id: String,
+    /// Who leads; `null` while nobody does.
+    pub leader_id: Option<String>,
+    /// Whether this node leads.
+    pub is_leader: bool,
+    /// The Raft term.
+    pub term: u64,
+    /// How long ago the leader sent the newest request that a quorum has acknowledged, ms; 0 of a single
+    /// voter. `null` on a node that does not lead, and until a quorum has acknowledged something.
+    pub quorum_acknowledged_ms_ago: Option<u64>,
+    /// The last log index that this node knows committed.
+    pub commit_index: u64,
+    /// The voters and learners, the leader among them; empty on a node that does not lead.
+    pub followers: Vec<Follower>,
+    /// What makes reads linearizable. The standing above is for people: leader leases are not used for
+    /// reads.
+    pub reads: Reads,
+}
+
+/// How far one node follows the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Follower {
+    /// Who.
+    pub node_id: String,
+    /// Whether it has a vote.
+    pub is_voter: bool,
+    /// The last log index that it is known to share with the leader; 0 while none is.
+    pub match_index: u64,
+    /// How long ago the leader sent the newest request that it has acknowledged, ms; 0 of the leader
+    /// itself, `null` while it has acknowledged none of this term.
+    pub acknowledged_ms_ago: Option<u64>,
+}
+
+/// What makes reads linearizable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reads {
+    /// A quorum confirms the leader at every read (Raft §6.4).
+    ReadIndex,
+}

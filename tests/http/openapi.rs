@@ -27,6 +27,8 @@ const ROUTES: &[&str] = &[
     "GET /ready",
     "GET /status",
     "GET /election/status",
+    "GET /lease/status",
+    "GET /metrics",
     "GET /openapi.json",
 ];
 
@@ -51,7 +53,6 @@ const LATER: &[&str] = &[
     "GET /gossip/peers",
     "POST /election/start",
     "POST /election/transfer",
-    "GET /lease/status",
     "POST /cluster/add",
     "POST /cluster/remove",
     "POST /cluster/replace",
@@ -61,7 +62,6 @@ const LATER: &[&str] = &[
     "POST /admin/snapshot",
     "GET /admin/backup",
     "GET /events",
-    "GET /metrics",
     "GET /",
 ];
 
