@@ -3,7 +3,7 @@
 //! ```text
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
-//!      one file a resource: jobs · claims · settle · read · cluster  ◀──────────────┘
+//!      one file a resource: jobs · claims · settle · read · cluster · admin  ◀──────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
@@ -11,6 +11,7 @@
 //!
 //! **Invariant:** whatever goes wrong, the answer is the JSON of [`crate::wire::ApiError`].
 
+mod admin;
 mod answer;
 mod body;
 mod call;
@@ -26,6 +27,7 @@ mod lease;
 mod meters;
 mod metrics;
 mod openapi;
+mod operator;
 mod options;
 mod present;
 mod read;
@@ -35,5 +37,6 @@ mod server;
 mod settle;
 mod stream;
 
+pub use operator::Operator;
 pub use options::*;
 pub use server::*;

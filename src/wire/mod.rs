@@ -8,6 +8,7 @@
 //! so that aliases and the shorthand of `add` have one home. Responses are plain serde structs, which
 //! a client reads leniently: an unknown field of a newer server is no error.
 
+mod admin;
 mod claims;
 mod cluster;
 mod duration;
@@ -19,6 +20,7 @@ mod read;
 mod schema;
 mod settle;
 
+pub use admin::*;
 pub use claims::*;
 pub use cluster::*;
 pub use duration::parse_duration_ms;
