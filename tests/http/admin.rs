@@ -173,6 +173,28 @@ async fn a_backup_has_every_acknowledged_job_and_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_any_node_has_what_another_has_acknowledged() {
+    let mut starting = Setup::three().into_iter().map(Setup::start);
+    let [one, other, third] = [(); 3].map(|()| starting.next().unwrap());
+    let sites: [Site; 3] = tokio::join!(one, other, third).into();
+    for site in &sites {
+        site.until_ready().await;
+    }
+    for (number, site) in sites.iter().enumerate() {
+        let id = format!("through-{number}");
+        let job = json!({"work_id": id, "payload": 1}).to_string();
+        sites[(number + 1) % 3].done("/work/add", &job).await;
+        let (mut stream, head) = begin_backup(site).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let mut body = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut body)).await.expect("it ends").unwrap();
+        let (backup, is_whole) = unchunked(&body);
+        assert!(is_whole && judged(&backup).is_ok());
+        assert!(backup.windows(id.len()).any(|window| window == id.as_bytes()), "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_backup_at_a_time_and_one_that_nobody_takes_any_more_gives_its_place_up() {
     let site = Site::start().await;
     // More than the buffers between the two ends hold.

@@ -13,6 +13,7 @@ mod lease;
 mod longpoll;
 mod metrics;
 mod openapi;
+mod schemas;
 mod support;
 mod table;
 mod unavailable;
