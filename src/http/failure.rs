@@ -47,7 +47,7 @@ pub(super) fn rejected(rejection: Rejection, place: Place) -> ApiError {
             placed(error.with("work_id", job.as_str()), place, index)
         }
         Rejection::RequestIdConflict => {
-            let error = "A claim under this `request_id` had other arguments; take a fresh one.";
+            let error = "A call under this `request_id` had other arguments; take a fresh one.";
             ApiError::new(Code::IdConflict, error).with("field", "request_id")
         }
         Rejection::Full { reason, retry_after_ms } => {
@@ -56,6 +56,18 @@ pub(super) fn rejected(rejection: Rejection, place: Place) -> ApiError {
         }
         Rejection::Invalid { index, field, reason } => {
             placed(ApiError::invalid(&field, reason), place, index)
+        }
+        Rejection::QueueNotFound { queue } => {
+            ApiError::new(Code::NotFound, format!("There is no queue {queue}."))
+                .with("queue", queue.as_str())
+        }
+        Rejection::QueueNotEmpty { queue, unfinished } => {
+            let error = format!(
+                "Queue {queue} has {unfinished} unfinished jobs; drain it or purge it first."
+            );
+            ApiError::new(Code::WrongState, error)
+                .with("queue", queue.as_str())
+                .with("unfinished", unfinished)
         }
         Rejection::DependencyCycle { index, job } => {
             let error = format!("`depends_on` of job {job} closes a circle.");

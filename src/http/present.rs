@@ -101,9 +101,7 @@ pub(super) fn settled(work_id: JobId, answer: Answer, rev: Rev) -> SettleRespons
         Answer::Failed(once) => (Done::Failed, *once),
         Answer::Released(once) => (Done::Released, *once),
         Answer::Cancelled(once) => (Done::Cancelled, *once),
-        Answer::Added(_) | Answer::Claimed(_) | Answer::Heartbeat { .. } => {
-            unreachable!("{OWN_ANSWER}")
-        }
+        _ => unreachable!("{OWN_ANSWER}"),
     };
     let (run_at_ms, then) = match answer {
         Answer::Retrying { run_at, .. } => (Some(run_at.0), Vec::new()),

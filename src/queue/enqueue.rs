@@ -11,7 +11,7 @@ use super::{
     Rejection, State, TAGS_MAX, chain,
     dependency::{self, Outlook},
     job::{Bonds, EndState, Job, Phase, Report, Wake},
-    snapshot::QueueRecord,
+    queues::QueueRecord,
     state::Kept,
 };
 
@@ -97,7 +97,8 @@ impl State {
         let job = self.job_of(new, content_hash);
         let state = job.state();
         if !self.queues.contains_key(&job.queue) {
-            self.queues.insert(job.queue.clone(), QueueRecord { name: job.queue.clone() });
+            let record = QueueRecord::new(job.queue.clone());
+            self.queues.insert(job.queue.clone(), record);
         }
         self.indexes.add(&job);
         self.next_job.0 += 1;

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    AttemptEnd, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName, State, Token,
-    Tombstone, WallMs, WorkType, WorkerId,
+    AttemptEnd, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName, QueueSettings,
+    RetryJobs, State, Token, Tombstone, WallMs, WorkType, WorkerId,
     job::{Attempt, Phase},
     state::Kept,
 };
@@ -133,6 +133,8 @@ pub struct Totals {
 pub struct QueueTotals {
     /// By state; no zeros.
     pub by_status: BTreeMap<JobState, u64>,
+    /// How many are not finished.
+    pub unfinished: u64,
     /// When the oldest pending job was added.
     pub oldest_pending: Option<WallMs>,
     /// Whether claims pass it over.
@@ -148,13 +150,43 @@ pub struct Held {
     pub jobs: Vec<JobView>,
 }
 
+/// A queue that exists, as `GET /queues/{name}` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueView {
+    /// Its name.
+    pub name: QueueName,
+    /// What it is held to.
+    pub settings: QueueSettings,
+    /// How many jobs it has.
+    pub totals: QueueTotals,
+    /// The payload bytes of its unfinished jobs.
+    pub bytes: u64,
+}
+
+/// A worker that was granted jobs lately, or drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Its name.
+    pub id: WorkerId,
+    /// What it said of itself in its last claim that was granted something.
+    pub labels: BTreeMap<String, String>,
+    /// Its incarnation, if it is an agent.
+    pub session: Option<u64>,
+    /// Whether it is told to claim no more.
+    pub is_draining: bool,
+    /// How many jobs it holds.
+    pub held: usize,
+    /// Its last grant, heartbeat or drain, to 10 s.
+    pub seen_at: WallMs,
+}
+
 /// Which jobs a list shows: those that agree with everything named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// In this queue.
     pub queue: Option<QueueName>,
-    /// In this state.
-    pub state: Option<JobState>,
+    /// In one of these states; none named: in any.
+    pub states: Vec<JobState>,
     /// Of this kind.
     pub work_type: Option<WorkType>,
     /// With this tag and value.
@@ -234,6 +266,35 @@ impl State {
         fitting.take(limit).map(|job| self.view(job)).collect()
     }
 
+    /// A queue; `None` when it does not exist.
+    pub fn queue(&self, name: &QueueName) -> Option<QueueView> {
+        let _ = name;
+        unreachable!("not written yet")
+    }
+
+    /// Every queue that exists, by name.
+    pub fn queues(&self) -> Vec<QueueView> {
+        unreachable!("not written yet")
+    }
+
+    /// A worker; `None` when it is not known (any more).
+    pub fn worker(&self, id: &WorkerId) -> Option<WorkerView> {
+        let _ = id;
+        unreachable!("not written yet")
+    }
+
+    /// The workers by name, after `after`; at most `limit`.
+    pub fn workers(&self, after: Option<&WorkerId>, limit: usize) -> Vec<WorkerView> {
+        let _ = (after, limit);
+        unreachable!("not written yet")
+    }
+
+    /// The finished jobs that a bulk retry would put back now: its dry run.
+    pub fn retriable(&self, retry: &RetryJobs) -> Vec<JobId> {
+        let _ = retry;
+        unreachable!("not written yet")
+    }
+
     fn totals_of(&self, queue: &QueueName) -> QueueTotals {
         let Some(counts) = self.indexes.counts.queues.get(queue) else {
             return QueueTotals::default();
@@ -242,6 +303,7 @@ impl State {
         QueueTotals {
             by_status: counts.by_state.present(),
             oldest_pending: oldest.map(|number| self.job_numbered(*number).added_at),
+            unfinished: 0,
             is_paused: false,
         }
     }
@@ -317,7 +379,7 @@ impl Filter {
                 .is_some_and(|value| *value == tag.1)
         };
         self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
-            && self.state.is_none_or(|state| state == job.state())
+            && (self.states.is_empty() || self.states.contains(&job.state()))
             && self.work_type.as_ref().is_none_or(|work_type| *work_type == job.work_type)
             && self.tag.as_ref().is_none_or(has_tag)
     }

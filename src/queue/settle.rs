@@ -2,10 +2,9 @@
 
 use super::{
     Answer, AttemptEnd, Beat, BeatStatus, Beaten, Cancel, Change, Complete, Delay, Fail, Heartbeat,
-    Holding, JobNumber, JobState, Once, Rejection, Release, Retry, State,
+    Holding, JobNumber, JobState, Once, Rejection, Release, Retry, State, backoff,
     idempotency::{Call, Verb},
     job::{EndState, Ended, Job, Phase},
-    retry,
     state::Kept,
 };
 
@@ -190,6 +189,6 @@ fn wait_after(job: &Job, retry: Retry) -> Option<u64> {
     match retry {
         Retry::Never => None,
         Retry::After(ms) => Some(ms),
-        Retry::Backoff => Some(retry::wait_ms(&job.backoff, &job.id, job.attempts_used)),
+        Retry::Backoff => Some(backoff::wait_ms(&job.backoff, &job.id, job.attempts_used)),
     }
 }

@@ -9,7 +9,7 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClockMs, Job, JobNumber, Limits, QueueName, Rev, State, Tombstone, WallMs,
+    ClockMs, Job, JobNumber, Limits, QueueName, QueueRecord, Rev, State, Tombstone, WallMs,
     invariants::{self, Violation},
     tombstone::TombstoneNumber,
 };
@@ -64,12 +64,6 @@ pub struct Header {
     pub jobs: u64,
     /// How many tombstone records follow.
     pub tombstones: u64,
-}
-
-/// What is kept of a queue that exists.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueRecord {
-    pub(super) name: QueueName,
 }
 
 /// Why records are not a state. Nothing is kept of them.

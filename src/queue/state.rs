@@ -6,12 +6,14 @@ use imbl::OrdMap;
 
 use super::{
     Answer, Claim, ClockMs, Command, Entry, JobId, JobNumber, JobState, Limits, Outcome, QueueName,
-    Rejection, Rev, Tombstone, WallMs, WorkType, chain,
+    Rejection, RequestId, Rev, Tombstone, WallMs, WorkType, WorkerId, chain,
     indexes::{Indexes, Place},
     invariants,
     job::{EndState, Ending, Job, Phase},
-    snapshot::QueueRecord,
+    operation::Remembered,
+    queues::QueueRecord,
     tombstone::TombstoneNumber,
+    workers::WorkerRecord,
 };
 
 /// The queue.
@@ -35,8 +37,12 @@ pub struct State {
     pub(super) jobs: OrdMap<JobNumber, Arc<Job>>,
     /// In the order in which they were set, which is the order in which they go.
     pub(super) tombstones: OrdMap<TombstoneNumber, Tombstone>,
-    /// Every queue that an add has named.
+    /// Every queue that exists, or still has jobs.
     pub(super) queues: OrdMap<QueueName, QueueRecord>,
+    /// The workers that were granted jobs lately, or drained.
+    pub(super) workers: OrdMap<WorkerId, WorkerRecord>,
+    /// The operations that would be known again.
+    pub(super) memory: OrdMap<RequestId, Remembered>,
     pub(super) indexes: Indexes,
     /// The media type of the last payload: nearly all are the same, and share its bytes.
     pub(super) content_type: ContentType,
@@ -79,6 +85,18 @@ pub enum Change {
         job: JobId,
         /// How.
         state: JobState,
+    },
+    /// Claims of this queue may be granted jobs again that it held back: it was resumed, one of its
+    /// limits was raised, or a new second has begun for its rate.
+    Opened {
+        /// Which.
+        queue: QueueName,
+    },
+    /// Every job of this queue that was not finished is cancelled. [`Change::Ended`] follows for each
+    /// as it is cleared away, now or in later entries.
+    Purged {
+        /// Which.
+        queue: QueueName,
     },
 }
 
@@ -184,6 +202,7 @@ impl State {
             Command::Fail(fail) => self.fail(fail, changes),
             Command::Release(release) => self.release(release, changes),
             Command::Cancel(cancel) => self.cancel(cancel, changes),
+            Command::Operate(operation) => self.operate(operation, changes),
         }
     }
 
