@@ -196,6 +196,11 @@ impl Counts {
         self.queues.get(queue).map_or_else(StateCounts::default, |queue| queue.by_state)
     }
 
+    /// The payload bytes of a queue's unfinished jobs.
+    pub(super) fn bytes_of(&self, queue: &QueueName) -> u64 {
+        self.queues.get(queue).map_or(0, |queue| queue.bytes)
+    }
+
     fn queue_of(&mut self, job: &Job) -> &mut QueueCounts {
         self.queues.get_mut(&job.queue).expect("`add` made it when the job came")
     }

@@ -41,7 +41,7 @@ impl State {
             return Ok(());
         }
         for (queue, (jobs, bytes)) in checked.new_by_queue() {
-            self.room_in(queue).map_or(Ok(()), |mut room| room.take(jobs, bytes))?;
+            self.room(queue).take_all(jobs, bytes)?;
         }
         Ok(())
     }

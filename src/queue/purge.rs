@@ -6,7 +6,7 @@
 //! order of claims and in its group, its timer, those that wait for it) is done as it is *cleared*,
 //! which changes nothing about its state and raises no revision.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,13 +70,13 @@ impl State {
     }
 
     /// A job as it is, which is not as it is kept when a purge covers it.
-    pub(super) fn current<'job>(&self, job: &'job Job) -> Cow<'job, Job> {
+    pub(super) fn current<'job>(&self, job: &'job Arc<Job>) -> Cow<'job, Arc<Job>> {
         match self.purged_as(job) {
             None => Cow::Borrowed(job),
             Some(ending) => {
-                let mut job = job.clone();
+                let mut job = Job::clone(job);
                 end(&mut job, ending);
-                Cow::Owned(job)
+                Cow::Owned(Arc::new(job))
             }
         }
     }

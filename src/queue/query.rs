@@ -217,19 +217,19 @@ impl State {
 
     /// What a worker holds, the oldest lease first; at most `limit` jobs of it.
     pub fn for_worker(&self, worker: &WorkerId, limit: usize) -> Held {
-        let shown = self.held_by(worker).take(limit);
-        Held { count: self.count_held_by(worker), jobs: shown.map(|job| self.view(job)).collect() }
+        let shown = self.leased_by(worker).take(limit);
+        Held { count: self.held_by(worker), jobs: shown.map(|job| self.view(job)).collect() }
     }
 
     /// How many jobs a worker holds.
-    pub(super) fn count_held_by(&self, worker: &WorkerId) -> usize {
+    pub(super) fn held_by(&self, worker: &WorkerId) -> usize {
         if self.indexes.bounds.purging.is_empty() {
             return self.indexes.holders.get(worker).map_or(0, BTreeSet::len);
         }
-        self.held_by(worker).count()
+        self.leased_by(worker).count()
     }
 
-    fn held_by(&self, worker: &WorkerId) -> impl Iterator<Item = &Job> {
+    fn leased_by(&self, worker: &WorkerId) -> impl Iterator<Item = &Job> {
         let leased = self.indexes.holders.get(worker).into_iter().flatten();
         let leased = leased.map(|(_, number)| &**self.job_numbered(*number));
         leased.filter(|job| self.purged_as(job).is_none())
@@ -315,20 +315,17 @@ impl State {
     pub(super) fn chosen(&self, retry: &RetryJobs) -> Vec<JobNumber> {
         let counts = self.indexes.counts.queues.get(&retry.queue);
         let finished = counts.into_iter().flat_map(|counts| counts.in_terminal_state(retry.state));
-        let mut room = self.room_in(&retry.queue);
-        let has_room = |number: &JobNumber| {
-            room.as_mut().is_none_or(|room| room.take(1, self.job_numbered(*number).size()).is_ok())
-        };
+        let mut room = self.room(&retry.queue);
+        let has_room = |number: &JobNumber| room.take(self.job_numbered(*number).size()).is_ok();
         finished.take(retry.limit.min(RETRY_MAX) as usize).take_while(has_room).collect()
     }
 
     fn queue_view(&self, record: &QueueRecord) -> QueueView {
-        let counts = self.indexes.counts.queues.get(&record.name);
         QueueView {
             name: record.name.clone(),
             settings: record.settings.clone(),
             totals: self.totals_of(record),
-            bytes: counts.map_or(0, |counts| counts.bytes),
+            bytes: self.indexes.counts.bytes_of(&record.name),
         }
     }
 

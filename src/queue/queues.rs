@@ -56,7 +56,8 @@ const LIMIT_MAX: u64 = (1 << 53) - 1;
 /// What a queue may still take.
 pub(super) struct Room<'state> {
     queue: &'state QueueName,
-    settings: &'state QueueSettings,
+    /// `None`: it takes whatever comes, and nothing is counted.
+    settings: Option<&'state QueueSettings>,
     unfinished: u64,
     bytes: u64,
 }
@@ -116,11 +117,17 @@ impl QueueRecord {
 }
 
 impl Room<'_> {
-    /// Takes the room of new jobs; [`Rejection::Full`] when there is not as much, and none is taken.
-    pub(super) fn take(&mut self, jobs: u64, bytes: u64) -> Result<(), Rejection> {
+    /// Takes the room of one job; [`Rejection::Full`] when there is none, and nothing is taken.
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Rejection> {
+        self.take_all(1, bytes)
+    }
+
+    /// Takes the room of jobs with so many payload bytes together.
+    pub(super) fn take_all(&mut self, jobs: u64, bytes: u64) -> Result<(), Rejection> {
+        let Some(settings) = self.settings else { return Ok(()) };
         let unfinished = self.unfinished.saturating_add(jobs);
         let bytes = self.bytes.saturating_add(bytes);
-        let Self { queue, settings, .. } = self;
+        let queue = self.queue;
         if let Some(limit) = settings.max_jobs.filter(|limit| unfinished > *limit) {
             return Err(full(format!("queue {queue} may have {limit} unfinished jobs")));
         }
@@ -226,16 +233,15 @@ impl State {
         self.open_or_close(queue)
     }
 
-    /// What a queue may still take; `None`: whatever comes.
-    pub(super) fn room_in<'state>(&'state self, queue: &'state QueueName) -> Option<Room<'state>> {
-        if !self.indexes.bounds.on_adds.contains(queue) {
-            return None;
+    /// What a queue may still take.
+    pub(super) fn room<'state>(&'state self, queue: &'state QueueName) -> Room<'state> {
+        let mut room = Room { queue, settings: None, unfinished: 0, bytes: 0 };
+        if self.indexes.bounds.on_adds.contains(queue) {
+            room.settings = self.queues.get(queue).map(|record| &record.settings);
+            room.unfinished = self.indexes.counts.of(queue).unfinished();
+            room.bytes = self.indexes.counts.bytes_of(queue);
         }
-        let settings = &self.queues.get(queue)?.settings;
-        let counts = self.indexes.counts.queues.get(queue);
-        let (unfinished, bytes) =
-            counts.map_or((0, 0), |counts| (counts.by_state.unfinished(), counts.bytes));
-        Some(Room { queue, settings, unfinished, bytes })
+        room
     }
 }
 

@@ -115,7 +115,7 @@ pub struct Deadlines {
 /// Where a job of some id is, if anywhere.
 pub(super) enum Kept<'state> {
     /// As it is, also when a purge covers it.
-    Job(Cow<'state, Job>),
+    Job(Cow<'state, Arc<Job>>),
     Tombstone(&'state Tombstone),
 }
 
@@ -311,4 +311,4 @@ fn editable(jobs: &mut OrdMap<JobNumber, Arc<Job>>, number: JobNumber) -> &mut J
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
