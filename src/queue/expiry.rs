@@ -27,6 +27,13 @@ impl State {
             || timers.due_by_wall(self.wall).is_some()
             || self.indexes.dependents.next().is_some()
             || (self.has_room_for_tombstones() && timers.due_to_reap(self.clock).is_some())
+            || self.next_forgotten().is_some_and(|due| due <= self.clock)
+    }
+
+    /// When the next operation or worker is forgotten.
+    pub(super) fn next_forgotten(&self) -> Option<ClockMs> {
+        let operation = self.indexes.memories.next_until();
+        [operation, self.next_forgotten_worker()].into_iter().flatten().min()
     }
 
     /// When the next finished job can leave for its tombstone.
@@ -62,7 +69,7 @@ impl State {
         {
             self.bury(number);
         } else {
-            return false;
+            return self.forget_operation() || self.forget_worker();
         }
         true
     }

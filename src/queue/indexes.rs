@@ -13,9 +13,11 @@ use super::{
     dependency::Dependents,
     group::Groups,
     job::{Attempt, Job, Phase},
+    operation::{Memories, Remembered},
     ready::Ready,
     timers::Timers,
     tombstone::{Tombstone, TombstoneNumber},
+    workers::{Sightings, WorkerRecord},
 };
 
 /// The indexes. Never stored: [`Indexes::of`] makes them anew, and `invariants` compares.
@@ -27,6 +29,8 @@ pub(super) struct Indexes {
     pub(super) counts: Counts,
     pub(super) dependents: Dependents,
     pub(super) groups: Groups,
+    pub(super) memories: Memories,
+    pub(super) sightings: Sightings,
     /// What each worker holds, the oldest grant first.
     pub(super) holders: BTreeMap<WorkerId, BTreeSet<(Token, JobNumber)>>,
     /// Which grants answered which claim, in the order of the grants. The key is a hint: whoever
@@ -66,7 +70,20 @@ impl Indexes {
         indexes
     }
 
-    /// Finds the dependencies that have ended and that jobs wait for: only when all are there.
+    /// Adds those of the operations that are remembered.
+    pub(super) fn with_memory(mut self, memory: &OrdMap<RequestId, Remembered>) -> Self {
+        memory.values().for_each(|remembered| self.memories.enter(remembered));
+        self
+    }
+
+    /// Adds those of the workers that are known.
+    pub(super) fn with_workers(mut self, workers: &OrdMap<WorkerId, WorkerRecord>) -> Self {
+        workers.values().for_each(|record| self.sightings.enter(record));
+        self
+    }
+
+    /// Finds the dependencies that have ended and that jobs wait for, and the heads of groups that a
+    /// later job holds back: only when all are there.
     pub(super) fn link(&mut self, jobs: &OrdMap<JobNumber, Arc<Job>>) {
         let has_ended = |id: &JobId| match self.ids.get(id) {
             Some(Place::Job(number)) => {
@@ -78,6 +95,11 @@ impl Indexes {
         ended.retain(has_ended);
         for id in &ended {
             self.dependents.on_end(id);
+        }
+        for head in self.groups.heads_held_back() {
+            if let Some(job) = jobs.get(&head) {
+                self.ready.remove(job);
+            }
         }
     }
 

@@ -277,22 +277,21 @@ impl State {
         unreachable!("not written yet")
     }
 
-    /// A worker; `None` when it is not known (any more).
-    pub fn worker(&self, id: &WorkerId) -> Option<WorkerView> {
-        let _ = id;
-        unreachable!("not written yet")
-    }
-
-    /// The workers by name, after `after`; at most `limit`.
-    pub fn workers(&self, after: Option<&WorkerId>, limit: usize) -> Vec<WorkerView> {
-        let _ = (after, limit);
-        unreachable!("not written yet")
-    }
-
     /// The finished jobs that a bulk retry would put back now: its dry run.
     pub fn retriable(&self, retry: &RetryJobs) -> Vec<JobId> {
-        let _ = retry;
-        unreachable!("not written yet")
+        let chosen = self.chosen(retry).into_iter();
+        chosen.map(|number| self.job_numbered(number).id.clone()).collect()
+    }
+
+    pub(super) fn chosen(&self, retry: &RetryJobs) -> Vec<JobNumber> {
+        let fits = |job: &&Arc<Job>| job.queue == retry.queue && job.state() == retry.state;
+        let limit = usize::try_from(retry.limit).unwrap_or(usize::MAX);
+        self.jobs.values().filter(fits).take(limit).map(|job| job.number).collect()
+    }
+
+    /// How many jobs a worker holds.
+    pub(super) fn held_by(&self, worker: &WorkerId) -> usize {
+        self.indexes.holders.get(worker).map_or(0, BTreeSet::len)
     }
 
     fn totals_of(&self, queue: &QueueName) -> QueueTotals {

@@ -103,7 +103,8 @@ pub enum Change {
 /// When time alone will next change the state; what the leader's tick waits for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deadlines {
-    /// The earliest lease, delay, backoff, expiry or end of retention, on the cluster clock.
+    /// The earliest lease, delay, backoff, expiry or end of retention, or the first operation or
+    /// worker to be forgotten, on the cluster clock.
     pub clock: Option<ClockMs>,
     /// The earliest `run_at_ms`, on the wall clock.
     pub wall: Option<WallMs>,
@@ -176,7 +177,10 @@ impl State {
     pub fn deadlines(&self) -> Deadlines {
         let timers = &self.indexes.timers;
         Deadlines {
-            clock: [timers.next_clock(), self.next_burial()].into_iter().flatten().min(),
+            clock: [timers.next_clock(), self.next_burial(), self.next_forgotten()]
+                .into_iter()
+                .flatten()
+                .min(),
             wall: timers.next_wall(),
             is_behind: self.is_behind(),
         }
@@ -185,7 +189,9 @@ impl State {
     /// Whether a claim would be granted a job now, or would repeat an earlier one: only then is it
     /// worth an entry. Costs no more than the claim.
     pub fn would_grant(&self, claim: &Claim) -> bool {
-        self.indexes.ready.next(claim).is_some() || !matches!(self.repeat_of(claim), Ok(None))
+        let is_granted =
+            !self.is_draining(&claim.worker) && self.indexes.ready.next(claim).is_some();
+        is_granted || !matches!(self.repeat_of(claim), Ok(None))
     }
 
     fn carry_out(
@@ -215,23 +221,33 @@ impl State {
         edit: impl FnOnce(&mut Job),
     ) {
         let job = editable(&mut self.jobs, number);
+        let head_before = job.group().and_then(|group| self.indexes.groups.head(group));
         self.indexes.leave(job);
         edit(job);
         self.indexes.enter(job);
         self.rev.0 += 1;
         changes.extend(self.indexes.change_of(job));
-        let freed = job.group().filter(|_| job.state().is_terminal());
-        if let Some(next) = freed.and_then(|group| self.indexes.groups.head(group)) {
-            self.offer(next, changes);
+        let head = job.group().and_then(|group| self.indexes.groups.head(group));
+        if let Some(head_before) = head_before.filter(|before| head != Some(*before)) {
+            self.withdraw(head_before);
+        }
+        if let Some(head) = head {
+            self.offer(head, changes);
         }
     }
 
-    /// Makes the head of a group ready if it waited only for the one before it.
+    /// Makes the head of a group ready if it waited only for another of its group.
     fn offer(&mut self, number: JobNumber, changes: &mut Vec<Change>) {
         let job = self.jobs.get(&number).expect("indexes name only jobs of the state");
         if self.indexes.is_ready(job) && self.indexes.ready.insert(job) {
             changes.extend(self.indexes.change_of(job));
         }
+    }
+
+    /// A job was put back before what was the head of its group.
+    fn withdraw(&mut self, number: JobNumber) {
+        let job = self.jobs.get(&number).expect("indexes name only jobs of the state");
+        self.indexes.ready.remove(job);
     }
 
     /// Edits what a job's state does not depend on, its deadline at the most.
@@ -286,4 +302,4 @@ fn editable(jobs: &mut OrdMap<JobNumber, Arc<Job>>, number: JobNumber) -> &mut J
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
