@@ -4,9 +4,9 @@ use std::{convert::Infallible, ops::RangeInclusive};
 
 use super::*;
 use crate::queue::{
-    Action, Applied, BeatStatus, Cancel, Claim, Claimed, ClockMs, Command, Complete, Delay, Filter,
-    Found, GroupName, JobId, JobState, JobView, Limits, NewJob, OnDependencyFailure, Operation,
-    Patch, SetQueue, WallMs, WorkerId, invariants,
+    Action, Applied, BeatStatus, Cancel, Claim, Claimed, Command, Complete, Delay, Filter, Found,
+    GroupName, JobId, JobState, JobView, Limits, NewJob, OnDependencyFailure, Operation, Patch,
+    RetryJobs, SetQueue, WallMs, WorkerId, invariants,
     state::tests::{Bench, grant_in, held, id_of, job, job_in},
 };
 
@@ -24,6 +24,19 @@ fn clear_up_to(bench: &mut Bench, steps_max: u32) -> Applied {
 
 fn queue(name: &str) -> QueueName {
     QueueName::parse(name).unwrap()
+}
+
+fn set_nothing() -> SetQueue {
+    SetQueue {
+        queue: queue("default"),
+        is_paused: None,
+        max_jobs: Patch::Keep,
+        max_bytes: Patch::Keep,
+        default_lease_ms: Patch::Keep,
+        max_attempts: Patch::Keep,
+        max_leased: Patch::Keep,
+        rate_per_second: Patch::Keep,
+    }
 }
 
 fn purge(bench: &mut Bench) -> Applied {
@@ -197,22 +210,12 @@ fn the_oldest_purge_that_covers_a_job_says_when_it_ended() {
     assert_restores(&bench);
     clear_up_to(&mut bench, 1);
     assert!(!bench.state.deadlines().is_behind);
-    assert_eq!(bench.state.deadlines().clock, Some(ClockMs(3_601_000)));
 }
 
 #[test]
 fn purge_opens_a_queue_whose_leases_had_closed_it() {
     let mut bench = uncleared();
-    let set = SetQueue {
-        queue: queue("default"),
-        is_paused: None,
-        max_jobs: Patch::Set(1),
-        max_bytes: Patch::Keep,
-        default_lease_ms: Patch::Keep,
-        max_attempts: Patch::Keep,
-        max_leased: Patch::Set(1),
-        rate_per_second: Patch::Keep,
-    };
+    let set = SetQueue { max_jobs: Patch::Set(1), max_leased: Patch::Set(1), ..set_nothing() };
     bench.act(Action::SetQueue(set)).unwrap();
     add_all(&mut bench, 1..=1);
     bench.claim();
@@ -351,4 +354,63 @@ fn completing_with_follow_ups_into_a_purging_queue_adds_jobs_that_live() {
     bench.run(Command::Complete(Complete { holding: held(&grant), result: None, then })).unwrap();
     clear_up_to(&mut bench, 10);
     assert_eq!(bench.claim_ids(|_| ()), ["4"]);
+}
+
+// ---- and put back
+
+#[test]
+fn job_put_back_is_not_covered_by_the_purges_before_and_by_one_after_it_is() {
+    let mut bench = uncleared();
+    add_all(&mut bench, 1..=4);
+    let grant = bench.claim();
+    bench.complete(&grant).unwrap();
+    purge(&mut bench);
+    // 1 had finished, 2 is only covered by the purge.
+    for id in ["1", "2"] {
+        bench.act(Action::RetryJob(id_of(id))).unwrap();
+    }
+    let states = |bench: &Bench| ["1", "2", "3", "4"].map(|id| bench.state_of(id));
+    let cancelled = JobState::Cancelled;
+    assert_eq!(states(&bench), [JobState::Pending, JobState::Pending, cancelled, cancelled]);
+    assert_eq!(bench.claim_ids(|claim| claim.max = 1), ["1"]);
+    assert_restores(&bench);
+    assert_eq!(clear_up_to(&mut bench, 1).changes, [ended("3")]);
+    assert_eq!(count_in(&purge(&mut bench)), 2);
+    assert_eq!(states(&bench), [cancelled; 4]);
+    assert_restores(&bench);
+    assert_eq!(clear_up_to(&mut bench, 10).changes, ["1", "2", "4"].map(ended));
+    assert_restores(&bench);
+}
+
+#[test]
+fn bulk_retry_of_cancelled_jobs_takes_cleared_and_purged_ones_in_add_order() {
+    let mut bench = uncleared();
+    add_all(&mut bench, 1..=5);
+    bench.run(Command::Cancel(Cancel { job: id_of("4") })).unwrap();
+    bench.claim();
+    purge(&mut bench);
+    let set = SetQueue { max_jobs: Patch::Set(4), ..set_nothing() };
+    bench.act(Action::SetQueue(set)).unwrap();
+    let retry = RetryJobs { queue: queue("default"), state: JobState::Cancelled, limit: 5 };
+    let expected = ["1", "2", "3", "4"].map(id_of).to_vec();
+    assert_eq!(bench.state.retriable(&retry), expected, "there is no room for the fifth");
+    let three = RetryJobs { limit: 3, ..retry.clone() };
+    assert_eq!(bench.state.retriable(&three), expected[..3]);
+    let running = RetryJobs { state: JobState::Running, ..retry.clone() };
+    assert_eq!(bench.state.retriable(&running), []);
+    let retried = bench.act(Action::RetryJobs(retry));
+    assert_eq!(retried, Ok(Answer::Retried { once: Once::First, jobs: expected }));
+    assert_restores(&bench);
+    assert_eq!(clear_up_to(&mut bench, 10).changes, [ended("5")]);
+    assert_eq!(bench.claim_ids(|_| ()), ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn job_of_a_deleted_queue_is_not_retriable() {
+    let mut bench = uncleared();
+    add_all(&mut bench, 1..=1);
+    purge(&mut bench);
+    bench.act(Action::DeleteQueue(queue("default"))).unwrap();
+    let retry = RetryJobs { queue: queue("default"), state: JobState::Cancelled, limit: 5 };
+    assert_eq!(bench.state.retriable(&retry), []);
 }
