@@ -24,15 +24,19 @@ pub(crate) struct Profile {
     pub(crate) jump_ms: u64,
     /// Of ten calls of a holder, how many are releases: long memories of attempts.
     pub(crate) releases: u32,
+    /// Of twenty operations, how many are purges.
+    pub(crate) purges: u32,
     /// Whether a second replica runs along.
     pub(crate) has_twin: bool,
 }
 
 impl Profile {
     pub(crate) fn of(seed: u64) -> Self {
+        let (retention_ms, tombstone_floor_ms) =
+            if seed / 5 % 3 == 0 { (4_000, 6_000) } else { (300, 500) };
         let limits = Limits {
-            retention_ms: 4_000,
-            tombstone_floor_ms: 6_000,
+            retention_ms,
+            tombstone_floor_ms,
             tombstones_max: if seed.is_multiple_of(2) { 4 } else { 1_000 },
             steps_max: if seed.is_multiple_of(3) { 2 } else { 2_000 },
             memory_ms: if seed % 4 < 2 { 2_000 } else { 300_000 },
@@ -43,9 +47,12 @@ impl Profile {
         let (ids, jump_ms, releases) = match seed % 5 {
             0 => (2, 300, 10),
             1 => (30, 20_000, 2),
-            _ => (10, 2_000, 2),
+            _ if seed.is_multiple_of(3) => (40, 2_000, 2),
+            _ => (16, 2_000, 2),
         };
-        Self { limits, ids, jump_ms, releases, has_twin: seed % 8 == 1 }
+        // Few steps leave jobs purged and not cleared: then there is more to see in purges.
+        let purges = if limits.steps_max == 2 { 6 } else { 1 };
+        Self { limits, ids, jump_ms, releases, purges, has_twin: seed % 8 == 1 }
     }
 }
 
@@ -117,9 +124,9 @@ impl Generator {
     }
 
     fn command(&mut self) -> Command {
-        match self.below(25) {
+        match self.below(24) {
             20.. => Command::Operate(self.operation()),
-            0..=4 => Command::Add(Add { jobs: self.jobs(4) }),
+            0..=4 => Command::Add(Add { jobs: self.jobs(self.profile.ids.min(16) / 3 + 2) }),
             5..=9 => Command::Claim(self.claim()),
             10 => Command::Start(self.holding()),
             11 | 12 => Command::Heartbeat(self.heartbeat()),
@@ -197,16 +204,19 @@ impl Generator {
         GroupName::parse(["g", "h", "i"][self.rng.random_range(0..3)]).unwrap()
     }
 
-    /// Half of the time what was added under that id before.
+    /// Mostly what was added under that id before.
     fn job(&mut self) -> NewJob {
         let number = self.below(self.profile.ids);
         if let Some(known) = self.contents.get(&number)
-            && self.rng.random_bool(0.7)
+            && self.rng.random_bool(0.85)
         {
             return known.clone();
         }
         let job = self.new_job(number);
-        self.contents.insert(number, job.clone());
+        // Else whatever comes under that id would be refused for as long as it is known.
+        if !self.contents.contains_key(&number) || self.one_in(3) {
+            self.contents.insert(number, job.clone());
+        }
         job
     }
 
@@ -222,22 +232,22 @@ impl Generator {
             queue: self.queue(),
             work_type: self.work_type(),
             payload: Payload { bytes, content_type: "application/json".into() },
-            priority: if self.one_in(40) {
+            priority: if self.one_in(100) {
                 101
             } else {
                 [0, 50, 50, 51, 100][self.rng.random_range(0..5)]
             },
             delay,
-            lease_ms: match self.below(20) {
+            lease_ms: match self.below(100) {
                 0 => Some(99),
-                1..=9 => Some(100 + u64::from(self.below(300))),
+                1..=45 => Some(100 + u64::from(self.below(300))),
                 _ => None,
             },
-            max_attempts: match self.below(20) {
+            max_attempts: match self.below(100) {
                 0 => Some(0),
                 _ if self.profile.releases == 10 => Some(1000),
-                1..=8 => Some(1 + self.below(3)),
-                9..=12 => Some(1000),
+                1..=40 => Some(1 + self.below(3)),
+                41..=60 => Some(1000),
                 _ => None,
             },
             backoff: if self.one_in(2) {

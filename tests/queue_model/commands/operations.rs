@@ -25,13 +25,15 @@ impl Generator {
     }
 
     fn action(&mut self) -> Action {
+        if self.below(20) < self.profile.purges {
+            return Action::PurgeQueue(self.queue());
+        }
         match self.below(16) {
-            0..=2 => Action::RetryJob(self.id()),
-            3..=4 => Action::RetryJobs(self.retry_jobs()),
-            5..=8 => Action::SetQueue(self.set_queue()),
-            9..=10 => Action::PauseQueue { queue: self.queue(), is_paused: self.one_in(3) },
-            11..=12 => Action::PurgeQueue(self.queue()),
-            13 => Action::DeleteQueue(self.queue()),
+            0..=4 => Action::RetryJob(self.id()),
+            5..=7 => Action::RetryJobs(self.retry_jobs()),
+            8..=11 => Action::SetQueue(self.set_queue()),
+            12..=13 => Action::PauseQueue { queue: self.queue(), is_paused: self.one_in(4) },
+            14 => Action::DeleteQueue(self.queue()),
             _ => Action::DrainWorker {
                 worker: WorkerId::parse(&format!("w{}", 1 + self.below(4))).unwrap(),
                 is_draining: self.one_in(3),
@@ -55,7 +57,7 @@ impl Generator {
             queue: self.queue(),
             is_paused: match self.below(8) {
                 0 => Some(true),
-                1..=2 => Some(false),
+                1..=3 => Some(false),
                 _ => None,
             },
             max_jobs: self.patch(|some| match some.below(40) {
@@ -94,7 +96,7 @@ impl Generator {
     fn patch<T>(&mut self, set: impl FnOnce(&mut Self) -> T) -> Patch<T> {
         match self.below(12) {
             0..=1 => Patch::Set(set(self)),
-            2..=4 => Patch::Clear,
+            2..=5 => Patch::Clear,
             _ => Patch::Keep,
         }
     }
