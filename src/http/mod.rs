@@ -3,7 +3,8 @@
 //! ```text
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
-//!      one file a resource: jobs · claims · settle · read · cluster  ◀──────────────┘
+//!      one file a resource: jobs · claims · settle · read · list · retry            │
+//!                           queues · workers · cluster  ◀───────────────────────────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
@@ -20,13 +21,17 @@ mod delivery;
 mod failure;
 mod gate;
 mod jobs;
+mod list;
 mod options;
 mod present;
+mod queues;
 mod read;
+mod retry;
 mod routes;
 mod server;
 mod settle;
 mod stream;
+mod workers;
 
 pub use options::*;
 pub use server::*;

@@ -6,7 +6,9 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{answer::Failure, claims, cluster, gate::Site, jobs, read, settle};
+use super::{
+    answer::Failure, claims, cluster, gate::Site, jobs, list, queues, read, retry, settle, workers,
+};
 use crate::wire::{ApiError, Code};
 
 pub(super) fn router(site: Site) -> Router {
@@ -22,9 +24,20 @@ pub(super) fn router(site: Site) -> Router {
         .route("/work/fail", post(settle::fail))
         .route("/work/release", post(settle::release))
         .route("/work/cancel", post(jobs::cancel))
+        .route("/work/retry", post(retry::retry))
+        .route("/work/list", get(list::list))
         .route("/work/get/{work_id}", get(read::get))
         .route("/work/status", get(read::status))
         .route("/work/for-node/{node_id}", get(read::for_node))
+        .route("/queues", get(queues::list))
+        .route("/queues/{name}", get(queues::get).put(queues::set).delete(queues::delete))
+        .route("/queues/{name}/pause", post(queues::pause))
+        .route("/queues/{name}/resume", post(queues::resume))
+        .route("/queues/{name}/purge", post(queues::purge))
+        .route("/workers", get(workers::list))
+        .route("/workers/{node_id}", get(workers::get))
+        .route("/workers/{node_id}/drain", post(workers::drain))
+        .route("/workers/{node_id}/resume", post(workers::resume))
         .route("/health", get(cluster::health))
         .route("/ready", get(cluster::ready))
         .route("/status", get(cluster::status))

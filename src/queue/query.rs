@@ -189,8 +189,8 @@ pub struct Filter {
     pub states: Vec<JobState>,
     /// Of this kind.
     pub work_type: Option<WorkType>,
-    /// With this tag and value.
-    pub tag: Option<(String, String)>,
+    /// With all of these tags and values.
+    pub tags: Vec<(String, String)>,
 }
 
 /// A part of a list.
@@ -381,7 +381,7 @@ impl Filter {
         self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
             && (self.states.is_empty() || self.states.contains(&job.state()))
             && self.work_type.as_ref().is_none_or(|work_type| *work_type == job.work_type)
-            && self.tag.as_ref().is_none_or(has_tag)
+            && self.tags.iter().all(has_tag)
     }
 }
 

@@ -78,7 +78,7 @@ codes! {
     StaleToken "stale_token" 409 Never No
         "The job is held under another token, or under none; `details` has `current_token`, `holder`, `state`, `ended_as`.";
     WrongState "wrong_state" 409 Never No
-        "The job's state does not allow this; `details.state` names it.";
+        "The state of the job does not allow this (`details.state` names it), or the queue is not empty (`details.unfinished`).";
     IdConflict "id_conflict" 409 Never No
         "The same `work_id` or `request_id` came before with other content.";
     DependencyCycle "dependency_cycle" 409 Never No
