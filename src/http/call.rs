@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The longest that a request may ask to be held.
-const HOLD_MS_MAX: u64 = 60_000;
+pub(super) const HOLD_MS_MAX: u64 = 60_000;
 
 /// One call, read to its end.
 #[derive(Debug)]

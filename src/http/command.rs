@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use crate::{
     queue::{
         Backoff, Beat, Claim, Complete, Delay, Fail, Filter, Heartbeat, Holding, JobId, NewJob,
-        Patch, Payload, QueueName, Release, RequestId, Retry, SetQueue, WallMs, WorkType,
+        Patch, Payload, QueueName, Release, RequestId, Retry, RetryJobs, SetQueue, WallMs,
+        WorkType,
     },
     wire,
 };
@@ -152,6 +153,10 @@ pub(super) fn set_queue(queue: QueueName, set: &wire::SetQueueRequest) -> SetQue
         max_leased: set.max_leased,
         rate_per_second: set.rate_per_second,
     }
+}
+
+pub(super) fn retry_jobs(jobs: wire::RetriedJobs) -> RetryJobs {
+    RetryJobs { queue: jobs.queue, state: jobs.state, limit: jobs.limit }
 }
 
 pub(super) fn filter(list: wire::ListQuery) -> Filter {

@@ -8,6 +8,8 @@
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
+//! The routes stand in one table (`routes`), which the router and `GET /openapi.json` are made from.
+//!
 //! **Invariant:** whatever goes wrong, the answer is the JSON of [`crate::wire::ApiError`].
 
 mod answer;
@@ -21,12 +23,17 @@ mod delivery;
 mod failure;
 mod gate;
 mod jobs;
+mod lease;
 mod list;
+mod meters;
+mod metrics;
+mod openapi;
 mod options;
 mod present;
 mod queues;
 mod read;
 mod retry;
+mod route;
 mod routes;
 mod server;
 mod settle;

@@ -3,6 +3,7 @@
 use super::{
     answer::{Answer, Failure},
     call::Call,
+    command,
     failure::refused,
     present,
 };
@@ -30,9 +31,7 @@ async fn carried_out(
 ) -> Result<RetryResponse, Failure> {
     let action = match which.clone() {
         Retried::Job { work_id } => Action::RetryJob(work_id),
-        Retried::Jobs { queue, state, limit } => {
-            Action::RetryJobs(RetryJobs { queue, state, limit })
-        }
+        Retried::Jobs(jobs) => Action::RetryJobs(command::retry_jobs(jobs)),
     };
     let (answer, rev) = call.operate(request_id, action).await?;
     let (once, work_ids) = present::retried(answer);
@@ -50,11 +49,11 @@ async fn carried_out(
 /// Whether a retry that took as many as it might left further ones. It is done by now, so when this
 /// is not known, it is not said.
 async fn leaves_some(call: &Call, which: Retried, taken: usize) -> bool {
-    let Retried::Jobs { queue, state, limit } = which else { return false };
-    if taken < limit as usize {
+    let Retried::Jobs(jobs) = which else { return false };
+    if taken < jobs.limit as usize {
         return false;
     }
-    let next = RetryJobs { queue, state, limit: 1 };
+    let next = RetryJobs { limit: 1, ..command::retry_jobs(jobs) };
     let looked = |state: &State| !state.retriable(&next).is_empty();
     let view = call.site.handle.read(Consistency::Linearizable, call.hold, looked).await;
     view.is_ok_and(|view| view.value)
@@ -87,16 +86,16 @@ fn would_retry(state: &State, which: &Retried) -> Result<(Vec<JobId>, bool), Rej
                 Err(Rejection::JobNotFound { job: work_id.clone() })
             }
         },
-        Retried::Jobs { queue, state: wanted, limit } => {
-            if state.queue(queue).is_none() {
-                return Err(Rejection::QueueNotFound { queue: queue.clone() });
+        Retried::Jobs(jobs) => {
+            if state.queue(&jobs.queue).is_none() {
+                return Err(Rejection::QueueNotFound { queue: jobs.queue.clone() });
             }
-            let queue = queue.clone();
-            let one_more = RetryJobs { queue, state: *wanted, limit: limit + 1 };
-            let mut jobs = state.retriable(&one_more);
-            let is_more = jobs.len() > *limit as usize;
-            jobs.truncate(*limit as usize);
-            Ok((jobs, is_more))
+            let limit = jobs.limit as usize;
+            let one_more = RetryJobs { limit: jobs.limit + 1, ..command::retry_jobs(jobs.clone()) };
+            let mut found = state.retriable(&one_more);
+            let is_more = found.len() > limit;
+            found.truncate(limit);
+            Ok((found, is_more))
         }
     }
 }

@@ -22,18 +22,7 @@ pub(super) struct QueueCounts {
     pub(super) pending: BTreeSet<JobNumber>,
 }
 
-/// Every state, in the order of a job's life.
-const STATES: [JobState; 9] = [
-    JobState::Scheduled,
-    JobState::Blocked,
-    JobState::Pending,
-    JobState::Claimed,
-    JobState::Running,
-    JobState::Completed,
-    JobState::Failed,
-    JobState::Cancelled,
-    JobState::Expired,
-];
+const STATES: [JobState; 9] = JobState::ALL;
 
 /// A number for each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -349,6 +349,19 @@ impl State {
 }
 
 impl JobState {
+    /// Every state, in the order of a job's life.
+    pub const ALL: [Self; 9] = [
+        Self::Scheduled,
+        Self::Blocked,
+        Self::Pending,
+        Self::Claimed,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
     /// Its name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
