@@ -298,18 +298,6 @@ impl State {
         existing.take(limit).map(|record| self.queue_view(record)).collect()
     }
 
-    /// A worker; `None` when it is not known (any more).
-    pub fn worker(&self, id: &WorkerId) -> Option<WorkerView> {
-        let _ = id;
-        unreachable!("not written yet")
-    }
-
-    /// The workers by name, after `after`; at most `limit`.
-    pub fn workers(&self, after: Option<&WorkerId>, limit: usize) -> Vec<WorkerView> {
-        let _ = (after, limit);
-        unreachable!("not written yet")
-    }
-
     /// The finished jobs that a bulk retry would put back now: its dry run.
     pub fn retriable(&self, retry: &RetryJobs) -> Vec<JobId> {
         if self.queues.get(&retry.queue).is_none_or(|record| !record.exists) {
