@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     node::{Consistency, View},
-    queue::{Action, Found, JobId, Rejection, RequestId, State},
+    queue::{Action, JobId, Rejection, RequestId, State},
     wire::{Done, Retried, RetriedJobs, RetryRequest, RetryResponse},
 };
 
@@ -82,13 +82,10 @@ async fn foretold(call: &Call, which: &Retried) -> Result<RetryResponse, Failure
 /// The jobs, and whether further ones of the queue are in that state.
 fn would_retry(state: &State, which: &Retried) -> Result<(Vec<JobId>, bool), Rejection> {
     match which {
-        Retried::Job { work_id } => match state.job(work_id) {
-            Some(Found::Job(job)) if job.state.is_terminal() => Ok((vec![job.id], false)),
-            Some(Found::Job(job)) => Err(Rejection::WrongState { job: job.id, state: job.state }),
-            Some(Found::Tombstone(_)) | None => {
-                Err(Rejection::JobNotFound { job: work_id.clone() })
-            }
-        },
+        Retried::Job { work_id } => {
+            state.can_retry(work_id)?;
+            Ok((vec![work_id.clone()], false))
+        }
         Retried::Jobs(jobs) => {
             if state.queue(&jobs.queue).is_none() {
                 return Err(Rejection::QueueNotFound { queue: jobs.queue.clone() });
