@@ -42,18 +42,7 @@ pub(super) struct Unfinished {
     others: BTreeSet<JobNumber>,
 }
 
-/// Every state, in the order of a job's life.
-const STATES: [JobState; 9] = [
-    JobState::Scheduled,
-    JobState::Blocked,
-    JobState::Pending,
-    JobState::Claimed,
-    JobState::Running,
-    JobState::Completed,
-    JobState::Failed,
-    JobState::Cancelled,
-    JobState::Expired,
-];
+const STATES: [JobState; 9] = JobState::ALL;
 
 /// The place of the first terminal state among them.
 const FIRST_TERMINAL: usize = JobState::Completed as usize;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -190,8 +191,8 @@ pub struct Filter {
     pub states: Vec<JobState>,
     /// Of this kind.
     pub work_type: Option<WorkType>,
-    /// With this tag and value.
-    pub tag: Option<(String, String)>,
+    /// With all of these tags and values.
+    pub tags: Vec<(String, String)>,
 }
 
 /// A part of a list.
@@ -285,8 +286,16 @@ impl State {
 
     /// Every queue that exists, by name.
     pub fn queues(&self) -> Vec<QueueView> {
-        let existing = self.queues.values().filter(|record| record.exists);
-        existing.map(|record| self.queue_view(record)).collect()
+        self.queues_after(None, usize::MAX)
+    }
+
+    /// The queues that exist, by name, from the one after `after` on; at most `limit`.
+    pub fn queues_after(&self, after: Option<&QueueName>, limit: usize) -> Vec<QueueView> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let records =
+            self.queues.range::<_, QueueName>((first, Bound::Unbounded)).map(|(_, record)| record);
+        let existing = records.filter(|record| record.exists);
+        existing.take(limit).map(|record| self.queue_view(record)).collect()
     }
 
     /// The finished jobs that a bulk retry would put back now: its dry run.
@@ -371,6 +380,19 @@ impl State {
 }
 
 impl JobState {
+    /// Every state, in the order of a job's life.
+    pub const ALL: [Self; 9] = [
+        Self::Scheduled,
+        Self::Blocked,
+        Self::Pending,
+        Self::Claimed,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
     /// Its name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -403,7 +425,7 @@ impl Filter {
         self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
             && (self.states.is_empty() || self.states.contains(&job.state()))
             && self.work_type.as_ref().is_none_or(|work_type| *work_type == job.work_type)
-            && self.tag.as_ref().is_none_or(has_tag)
+            && self.tags.iter().all(has_tag)
     }
 }
 

@@ -11,11 +11,22 @@ use super::{
 };
 
 impl State {
+    /// Whether the retry of this one job would put it back now, or what it would be rejected for: its
+    /// dry run.
+    pub fn can_retry(&self, id: &JobId) -> Result<(), Rejection> {
+        self.to_put_back(id).map(|_| ())
+    }
+
     pub(super) fn retry_job(
         &mut self,
         id: &JobId,
         changes: &mut Vec<Change>,
     ) -> Result<Answer, Rejection> {
+        let number = self.to_put_back(id)?;
+        Ok(self.put_all_back(&[number], changes))
+    }
+
+    fn to_put_back(&self, id: &JobId) -> Result<JobNumber, Rejection> {
         let Some(Kept::Job(job)) = self.find(id) else {
             return Err(Rejection::JobNotFound { job: id.clone() });
         };
@@ -26,8 +37,7 @@ impl State {
             return Err(Rejection::QueueNotFound { queue: job.queue.clone() });
         }
         self.room(&job.queue).take(job.payload.bytes.len() as u64)?;
-        let number = job.number;
-        Ok(self.put_all_back(&[number], changes))
+        Ok(job.number)
     }
 
     pub(super) fn retry_jobs(

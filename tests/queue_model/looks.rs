@@ -77,7 +77,7 @@ pub(crate) fn compare_at_random(state: &State, model: &Model, seed: u64) -> Resu
         queue: [None, Some(queue(QUEUES[below(4)]))][below(2)].clone(),
         states: (0..below(3)).map(|_| STATES[below(9)]).collect(),
         work_type: [None, Some(WorkType::parse(["x", "y"][below(2)]).unwrap())][below(2)].clone(),
-        tag: [None, None, Some(("tag".to_owned(), "value".to_owned()))][below(3)].clone(),
+        tags: vec![("tag".to_owned(), "value".to_owned()); below(3) / 2],
     };
     let limit = 1 + below(4);
     let listed = (&filter, listed(state, &filter, limit)?);

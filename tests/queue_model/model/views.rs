@@ -128,13 +128,13 @@ impl Model {
 
     /// The whole list, from one job on.
     pub(crate) fn list(&self, filter: &Filter, after: Option<JobNumber>) -> Vec<JobView> {
-        let Filter { queue, states, work_type, tag } = filter;
+        let Filter { queue, states, work_type, tags } = filter;
         let fits = |job: &&Job| {
             after.is_none_or(|after| job.number > after.0)
                 && queue.as_ref().is_none_or(|queue| job.new.queue == *queue)
                 && (states.is_empty() || states.contains(&job.state_seen()))
                 && work_type.as_ref().is_none_or(|work_type| job.new.work_type == *work_type)
-                && tag.as_ref().is_none_or(|(key, value)| job.new.tags.get(key) == Some(value))
+                && tags.iter().all(|(key, value)| job.new.tags.get(key) == Some(value))
         };
         self.jobs.iter().filter(fits).map(|job| self.view(job)).collect()
     }
