@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    add, cancel, claim, complete, fail, get, heartbeat, leader, release, run, serve, status,
+    add, backup, cancel, claim, complete, fail, get, heartbeat, leader, release, run, serve, status,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -112,6 +112,8 @@ pub(super) enum Command {
     Status(status::StatusArgs),
     /// Show who leads.
     Leader(leader::LeaderArgs),
+    /// Copy the whole queue into a file.
+    Backup(backup::BackupArgs),
 }
 
 #[cfg(test)]

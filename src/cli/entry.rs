@@ -73,6 +73,7 @@ fn run(
             Command::Get(args) => interruptible(args.run(&session)).await,
             Command::Status(args) => interruptible(args.run(&session)).await,
             Command::Leader(args) => interruptible(args.run(&session)).await,
+            Command::Backup(args) => interruptible(args.run(&session)).await,
         }
     })
 }

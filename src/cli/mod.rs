@@ -8,6 +8,7 @@
 
 mod add;
 mod args;
+mod backup;
 mod cancel;
 mod child;
 mod claim;
@@ -23,7 +24,9 @@ mod import;
 mod input;
 mod leader;
 mod lease;
+mod logging;
 mod ndjson;
+mod operator;
 mod release;
 mod report;
 mod run;

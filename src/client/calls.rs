@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::{
-    ClientError, Options,
+    ClientError, Download, Options,
     transport::{Call, Persistence, Rendered, Transport},
 };
 use crate::{
@@ -124,6 +124,11 @@ impl Client {
     /// Gives up an attempt.
     pub async fn fail(&self, request: &FailRequest) -> Result<Answer<SettleResponse>, ClientError> {
         self.post("/work/fail", request).await
+    }
+
+    /// Opens a copy of the whole queue, as `GET /admin/backup` answers it: who keeps it checks it.
+    pub async fn backup(&self) -> Result<Download, ClientError> {
+        self.transport.open("/admin/backup").await
     }
 
     /// Gives a job back, its attempt not counted.

@@ -53,7 +53,7 @@ impl FromRequest<Site> for Call {
 async fn read(request: Request, site: &Site) -> Result<Call, Failure> {
     let (mut parts, body) = request.into_parts();
     let activity = parts.extensions.remove().expect("the gate adds the connection's activity");
-    let hold = hold(&parts.headers, site.limits.hold)?;
+    let hold = hold(&parts.headers, site.limits.hold.get())?;
     let idempotency_key = idempotency_key(&parts.headers)?;
     let body = match parts.method {
         Method::GET | Method::HEAD => Bytes::new(),

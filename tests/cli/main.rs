@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "whatever a test's own code cannot do fails the test")]
 
+mod admin;
+mod backup;
 mod clients;
 mod harness;
 mod import;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper fails its test")]
 
+mod admin;
 mod calls;
 mod disks;
 mod documents;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use quorate::{
-    http::{HttpOptions, Limits, Server, serve},
+    http::{HttpOptions, Limits, Operator, Server, serve},
     node::{self, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space},
 };
 use raft::{Bootstrap, Disk, OsNet, Timing, disk::OsDisk};
@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) label: String,
     /// Where it listens for other nodes.
     pub(crate) peer: SocketAddr,
+    /// Whom orders to the process go to.
+    pub(crate) operator: Option<Arc<dyn Operator>>,
 }
 
 impl Default for Setup {
@@ -51,6 +53,7 @@ impl Default for Setup {
             timing: Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 },
             label: "n1".to_owned(),
             peer: (Ipv4Addr::LOCALHOST, 0).into(),
+            operator: None,
         }
     }
 }
@@ -78,6 +81,7 @@ impl Setup {
         let directory = tempfile::tempdir().unwrap();
         let mut options = HttpOptions::new(([127, 0, 0, 1], 0).into());
         options.limits = self.http.clone();
+        options.operator.clone_from(&self.operator);
         let handle = self.open(&directory).await;
         let (stop, stopped) = oneshot::channel();
         let server = serve(options, handle.clone(), async { _ = stopped.await }).await.unwrap();
