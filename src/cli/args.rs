@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    add, cancel, claim, complete, fail, get, heartbeat, leader, release, run, serve, status,
+    add, cancel, claim, complete, completions, fail, get, heartbeat, leader, release, run, serve,
+    status,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -112,6 +113,8 @@ pub(super) enum Command {
     Status(status::StatusArgs),
     /// Show who leads.
     Leader(leader::LeaderArgs),
+    /// Print what a shell needs to complete the words after `queue`.
+    Completions(completions::CompletionsArgs),
 }
 
 #[cfg(test)]

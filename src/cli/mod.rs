@@ -12,6 +12,7 @@ mod cancel;
 mod child;
 mod claim;
 mod complete;
+mod completions;
 mod embedded;
 mod entry;
 pub mod exit;
