@@ -76,6 +76,17 @@ fn run(
             Command::Get(args) => interruptible(args.run(&session)).await,
             Command::Status(args) => interruptible(args.run(&session)).await,
             Command::Leader(args) => interruptible(args.run(&session)).await,
+            Command::List(args) => interruptible(args.run(&session)).await,
+            Command::Retry(args) => interruptible(args.run(&session)).await,
+            Command::Queues(args) => interruptible(args.run(&session)).await,
+            Command::SetQueue(args) => interruptible(args.run(&session)).await,
+            Command::DeleteQueue(args) => interruptible(args.run(&session)).await,
+            Command::Pause(args) => interruptible(args.run(&session)).await,
+            Command::Resume(args) => interruptible(args.run(&session)).await,
+            Command::Purge(args) => interruptible(args.run(&session)).await,
+            Command::Workers(args) => interruptible(args.run(&session)).await,
+            Command::Drain(args) => interruptible(args.run(&session)).await,
+            Command::Undrain(args) => interruptible(args.run(&session)).await,
         }
     })
 }

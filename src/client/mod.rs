@@ -10,9 +10,12 @@
 
 mod calls;
 mod error;
+mod list;
+mod operations;
 mod options;
 mod transport;
 
 pub use calls::{Answer, Client, fresh_job_id, is_terminal};
 pub use error::ClientError;
+pub use list::ListRequest;
 pub use options::Options;
