@@ -27,6 +27,11 @@ pub(super) fn accepted(outcome: Outcome, place: Place) -> Result<(Answer, Rev), 
     }
 }
 
+/// The failure of a look at the state that found what a command would be rejected for.
+pub(super) fn refused(rejection: Rejection, rev: Rev) -> Failure {
+    Failure { rev: Some(rev), ..rejected(rejection, Place::Alone).into() }
+}
+
 /// The row of the table for a rejection. The state is unchanged after each.
 pub(super) fn rejected(rejection: Rejection, place: Place) -> ApiError {
     match rejection {

@@ -10,12 +10,14 @@ use hyper::{
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
+use tokio::time::Instant;
 
 use super::{
     Exposure, Limits,
     answer::{Failure, X_QUEUE_REV},
     body::{Budget, Tracked},
     connection::Activity,
+    meters::Meters,
 };
 use crate::{
     node::Handle,
@@ -35,6 +37,7 @@ pub(super) struct Site {
     pub(super) budget: Budget,
     pub(super) bound: SocketAddr,
     pub(super) exposure: Exposure,
+    pub(super) meters: Meters,
 }
 
 /// The one door: admits a request, has it routed, and stamps the answer.
@@ -58,6 +61,7 @@ impl Gate {
         activity: Arc<Activity>,
         mut request: hyper::Request<Incoming>,
     ) -> Response<Tracked> {
+        let (method, came_at) = (request.method().clone(), Instant::now());
         let in_flight = activity.begin(request.version());
         let id = request_id(request.headers(), &self.site.handle);
         let mut response = match admitted(&request, &self.site) {
@@ -69,6 +73,7 @@ impl Gate {
             }
             Err(refusal) => Failure::from(refusal).into_response(),
         };
+        self.site.meters.answered(&method, &response, came_at.elapsed());
         self.stamp(response.headers_mut(), id);
         response.map(|body| Tracked::new(body, in_flight))
     }

@@ -21,6 +21,7 @@ use super::{
     body::Budget,
     connection::Activity,
     gate::{Gate, Site},
+    meters::Meters,
     routes,
     stream::Stream,
 };
@@ -92,9 +93,11 @@ pub fn serve_on(
         limits: Arc::clone(&limits),
         bound: local_addr,
         exposure: options.exposure,
+        meters: Meters::new(),
     };
+    let meters = site.meters.clone();
     let gate = Gate::new(site.clone(), routes::router(site));
-    let front = Front { gate, builder: Arc::new(builder(&limits)), limits };
+    let front = Front { gate, meters, builder: Arc::new(builder(&limits)), limits };
     let accepting = tokio::spawn(front.accept_until(shutdown, listener));
     Ok(Server { local_addr, accepting })
 }
@@ -130,6 +133,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 #[derive(Debug, Clone)]
 struct Front {
     gate: Gate,
+    meters: Meters,
     builder: Arc<Builder<TokioExecutor>>,
     limits: Arc<Limits>,
 }
@@ -158,7 +162,7 @@ impl Front {
     }
 
     async fn serve(self, stream: TcpStream, watcher: Watcher, place: OwnedSemaphorePermit) {
-        let activity = Activity::new(&self.limits);
+        let (_open, activity) = (self.meters.connection(), Activity::new(&self.limits));
         let stream = TokioIo::new(Stream::new(stream, Arc::clone(&activity)));
         let (gate, own_activity) = (self.gate, Arc::clone(&activity));
         let service = service_fn(move |request: hyper::Request<Incoming>| {

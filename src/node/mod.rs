@@ -24,6 +24,7 @@ mod codec;
 mod desk;
 mod ended;
 mod expiry;
+mod figures;
 mod forward;
 mod gather;
 mod handle;
@@ -41,8 +42,9 @@ mod standing;
 mod tries;
 mod waiters;
 
-pub use admission::Limits;
+pub use admission::{LaneLoad, Limits};
 pub use clock::*;
+pub use figures::Figures;
 pub use handle::*;
 pub use open::*;
 pub use space::{FileSystem, Space};

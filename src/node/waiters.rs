@@ -71,7 +71,6 @@ impl Waiters {
     }
 
     /// How many stand in line.
-    #[cfg(test)]
     pub(super) fn parked(&self) -> usize {
         self.lock().parked.len()
     }

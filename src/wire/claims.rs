@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 
 use super::{
-    ApiError, CLAIM_NAMES_MAX, Done, TAGS_MAX, WAIT_MS_MAX,
+    ApiError, CLAIM_NAMES_MAX, Done, LEASE_MS, TAGS_MAX, WAIT_MS_MAX,
     fields::{Fields, missing},
     jobs::lease,
     query,
+    schema::DurationMs,
 };
 use crate::queue::{
     InvalidName, JobId, JobState, QueueName, RequestId, Rev, Token, WorkType, WorkerId,
@@ -23,24 +25,29 @@ const KINDS: query::Kinds = query::Kinds {
 };
 
 /// `POST /work/claim` and `POST /work/claim_batch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClaimRequest {
-    /// The worker.
+    /// The worker. `worker_id` is another name of it.
     pub node_id: WorkerId,
     /// An agent's incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
-    /// Served strictly in this order, at most [`CLAIM_NAMES_MAX`]; none: all.
+    /// Served strictly in this order, at most 100; none: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = CLAIM_NAMES_MAX))]
     pub queues: Vec<QueueName>,
-    /// Any of these, at most [`CLAIM_NAMES_MAX`]; none: all.
+    /// Any of these, at most 100; none: all. `capabilities` is another name of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = CLAIM_NAMES_MAX))]
     pub work_types: Vec<WorkType>,
-    /// The lease, ms; each job's own when absent.
+    /// The lease, ms, 100–43200000; each job's own when absent. `timeout_seconds` is another name of
+    /// it, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("minimum" = LEASE_MS.start(), "maximum" = LEASE_MS.end()))]
     pub lease_ms: Option<u64>,
-    /// How long to wait for work, ms; not at all when absent.
+    /// How long to wait for work, ms, at most 60000; not at all when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("maximum" = WAIT_MS_MAX))]
     pub wait_ms: Option<u64>,
     /// Makes the claim safe to repeat.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,8 +55,9 @@ pub struct ClaimRequest {
     /// What the worker says of itself.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Of `claim_batch` alone: how many jobs at the most, 1–1000.
+    /// Of `claim_batch` alone: how many jobs at the most, 1–1000; 10. `max_items` is another name of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
     pub max: Option<u32>,
 }
 
@@ -132,7 +140,7 @@ fn max(fields: &mut Fields<'_>) -> Result<Option<u32>, ApiError> {
 }
 
 /// The answer to `claim`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimResponse {
     /// `claimed` or `no_work_available`.
     pub status: Done,
@@ -143,7 +151,7 @@ pub struct ClaimResponse {
 }
 
 /// The answer to `claim_batch`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimBatchResponse {
     /// `claimed` or `no_work_available`.
     pub status: Done,
@@ -156,7 +164,7 @@ pub struct ClaimBatchResponse {
 }
 
 /// One job of a claim's answer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Work {
     /// Held now.
@@ -184,7 +192,7 @@ impl<'de> Deserialize<'de> for Work {
 }
 
 /// A lease, as its worker gets it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GrantedWork {
     /// The job.
     pub work_id: JobId,
@@ -213,7 +221,7 @@ pub struct GrantedWork {
 }
 
 /// A job of a repeated claim that is no longer held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LostWork {
     /// The job.
     pub work_id: JobId,

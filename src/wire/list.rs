@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiError, Freshness, Job, TAGS_MAX,
+    ApiError, Freshness, Job, PAGE_MAX, TAGS_MAX,
     fields::Fields,
     query::{self, Kinds},
     queues::limit,
@@ -18,21 +19,26 @@ const LIMIT_DEFAULT: u32 = 100;
 const KINDS: Kinds = Kinds { lists: &["state"], repeated: &["tag"], numbers: &["limit"] };
 
 /// The query of `GET /work/list`: the jobs that agree with everything named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 pub struct ListQuery {
     /// In this queue.
     pub queue: Option<QueueName>,
     /// In one of these states; none: in any. Comma-separated or repeated.
+    #[schemars(rename = "state")]
     pub states: Vec<JobState>,
     /// Of this kind.
     pub work_type: Option<WorkType>,
-    /// With all of these tags and values: `tag=key:value`, repeated; at most [`TAGS_MAX`].
+    /// With all of these tags and values: `tag=key:value`, repeated; at most 16.
+    #[schemars(rename = "tag", with = "Vec<String>", length(max = TAGS_MAX))]
     pub tags: Vec<(String, String)>,
     /// How many at the most, 1–1000; 100 unless said.
+    #[schemars(range(min = 1, max = PAGE_MAX))]
     pub limit: u32,
     /// Go on where an earlier page ended.
+    #[schemars(with = "Option<String>")]
     pub after: Option<Cursor>,
     /// How fresh the answer must be.
+    #[schemars(rename = "consistency", default)]
     pub freshness: Freshness,
 }
 
@@ -105,7 +111,8 @@ impl fmt::Display for Cursor {
 }
 
 /// The answer to `GET /work/list`. `next` is text of the server's: a client hands it back as it is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ListResponse")]
 pub struct ListResponse<Item = Job> {
     /// The jobs, in add order. There may be fewer than were asked for, even none, before the end.
     pub items: Vec<Item>,

@@ -19,6 +19,7 @@ mod query;
 mod queues;
 mod read;
 mod retry;
+mod schema;
 mod settle;
 mod workers;
 

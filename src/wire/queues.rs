@@ -1,5 +1,6 @@
 //! Queues: what each is held to, and how it stands.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
@@ -7,6 +8,7 @@ use super::{
     fields::Fields,
     query::{self, Kinds},
     read::freshness,
+    schema::{DurationMs, Setting},
 };
 use crate::queue::{MAX_ATTEMPTS_MAX, Patch, QueueName, RATE_MAX, RequestId, Rev};
 
@@ -15,28 +17,35 @@ const COUNT_MAX: u64 = (1 << 53) - 1;
 
 /// `PUT /queues/{name}`: what to change of a queue. `null` takes a limit away, or a default back to
 /// that of all queues; what is left out stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SetQueueRequest {
     /// Whether claims pass it over; `null` is `false`.
     #[serde(skip_serializing_if = "is_kept", serialize_with = "patch")]
+    #[schemars(with = "Setting<bool>")]
     pub paused: Patch<bool>,
     /// The most unfinished jobs, 1 to 2^53-1.
     #[serde(skip_serializing_if = "is_kept", serialize_with = "patch")]
+    #[schemars(with = "Setting<u64>", extend("minimum" = 1, "maximum" = COUNT_MAX))]
     pub max_jobs: Patch<u64>,
     /// The most payload bytes of unfinished jobs, 1 to 2^53-1.
     #[serde(skip_serializing_if = "is_kept", serialize_with = "patch")]
+    #[schemars(with = "Setting<u64>", extend("minimum" = 1, "maximum" = COUNT_MAX))]
     pub max_bytes: Patch<u64>,
     /// The lease of its jobs that name none, ms.
     #[serde(skip_serializing_if = "is_kept", serialize_with = "patch")]
+    #[schemars(with = "Setting<DurationMs>", extend("minimum" = LEASE_MS.start(), "maximum" = LEASE_MS.end()))]
     pub default_lease_ms: Patch<u64>,
     /// The attempts of its jobs that name no number, 1–1000.
     #[serde(skip_serializing_if = "is_kept", serialize_with = "patch")]
+    #[schemars(with = "Setting<u32>", extend("minimum" = 1, "maximum" = MAX_ATTEMPTS_MAX))]
     pub max_attempts: Patch<u32>,
     /// The most jobs leased at a time, 1 to 2^53-1.
     #[serde(skip_serializing_if = "is_kept", serialize_with = "patch")]
+    #[schemars(with = "Setting<u64>", extend("minimum" = 1, "maximum" = COUNT_MAX))]
     pub max_leased: Patch<u64>,
     /// The most grants in a second, 1–1,000,000.
     #[serde(skip_serializing_if = "is_kept", serialize_with = "patch")]
+    #[schemars(with = "Setting<u32>", extend("minimum" = 1, "maximum" = RATE_MAX))]
     pub rate_per_second: Patch<u32>,
     /// Makes the call safe to repeat.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +95,7 @@ fn patch<T: Serialize, S: Serializer>(setting: &Patch<T>, to: S) -> Result<S::Ok
 
 /// The body of a call that its path says all about, and that may be empty: the operations on a queue
 /// or a worker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OperationRequest {
     /// Makes the call safe to repeat.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,13 +112,16 @@ impl OperationRequest {
 }
 
 /// The query of a list that is in the order of names: `GET /queues` and `GET /workers`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(rename = "NamesQueryOf{Name}")]
 pub struct NamesQuery<Name> {
     /// How many at the most, 1–1000; 1000 unless said.
+    #[schemars(range(min = 1, max = PAGE_MAX))]
     pub limit: u32,
     /// Go on after this name.
     pub after: Option<Name>,
     /// How fresh the answer must be.
+    #[schemars(rename = "consistency", default)]
     pub freshness: Freshness,
 }
 
@@ -138,7 +150,7 @@ pub(super) fn limit(fields: &mut Fields<'_>) -> Result<Option<u32>, ApiError> {
 }
 
 /// A queue: what it is held to, and how it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Queue {
     /// Its name.
     pub queue: QueueName,
@@ -169,7 +181,7 @@ pub struct Queue {
 }
 
 /// The answer to `GET /queues`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueuesResponse {
     /// By name.
     pub queues: Vec<Queue>,
@@ -183,7 +195,7 @@ pub struct QueuesResponse {
 }
 
 /// The answer to `GET /queues/{name}`: the queue's fields and `rev`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueResponse {
     /// The queue.
     #[serde(flatten)]
@@ -193,7 +205,7 @@ pub struct QueueResponse {
 }
 
 /// The answer to `PUT /queues/{name}`: 201 when it made the queue, else 200.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetQueueResponse {
     /// `created` or `updated`.
     pub status: Done,
@@ -208,7 +220,7 @@ pub struct SetQueueResponse {
 }
 
 /// The answer to `pause`, `resume`, `purge` and `DELETE` of a queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueOperated {
     /// What the call has done.
     pub status: Done,

@@ -1,5 +1,6 @@
 //! `retry`: finished jobs put back, one by its id or many by their state.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,7 +14,7 @@ const LIMIT_DEFAULT: u32 = 100;
 const TERMINAL: &str = "\"completed\", \"failed\", \"cancelled\" or \"expired\"";
 
 /// `POST /work/retry`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RetryRequest {
     /// Which jobs.
     #[serde(flatten)]
@@ -27,7 +28,7 @@ pub struct RetryRequest {
 }
 
 /// Which jobs a retry is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Retried {
     /// This one.
@@ -36,14 +37,20 @@ pub enum Retried {
         work_id: JobId,
     },
     /// Those of a queue.
-    Jobs {
-        /// The queue.
-        queue: QueueName,
-        /// In this terminal state; `failed` unless said.
-        state: JobState,
-        /// At most this many, the first added first, 1–1000; 100 unless said.
-        limit: u32,
-    },
+    Jobs(RetriedJobs),
+}
+
+/// Finished jobs of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(extend("required" = ["queue"]))]
+pub struct RetriedJobs {
+    /// The queue.
+    pub queue: QueueName,
+    /// In this terminal state; `failed` unless said.
+    pub state: JobState,
+    /// At most this many, the first added first, 1–1000; 100 unless said.
+    #[schemars(range(min = 1, max = RETRY_MAX))]
+    pub limit: u32,
 }
 
 impl RetryRequest {
@@ -70,11 +77,11 @@ impl Retried {
         }
         let queue = fields.name("queue", QueueName::parse)?;
         let hint = "the job's id, or `queue` to retry jobs of a queue";
-        Ok(Self::Jobs {
+        Ok(Self::Jobs(RetriedJobs {
             queue: queue.ok_or_else(|| missing("work_id", hint))?,
             state: terminal(fields)?.unwrap_or(JobState::Failed),
             limit: limit(fields)?.unwrap_or(LIMIT_DEFAULT),
-        })
+        }))
     }
 }
 
@@ -94,7 +101,7 @@ fn limit(fields: &mut Fields<'_>) -> Result<Option<u32>, ApiError> {
 }
 
 /// The answer to `retry`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryResponse {
     /// `retried`, also when nothing was put back.
     pub status: Done,

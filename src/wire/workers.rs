@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Done;
 use crate::queue::{Rev, WorkerId};
 
 /// A worker that was granted jobs lately, or drained.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Worker {
     /// Its name.
     pub node_id: WorkerId,
@@ -27,7 +28,7 @@ pub struct Worker {
 }
 
 /// The answer to `GET /workers`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkersResponse {
     /// By name.
     pub workers: Vec<Worker>,
@@ -41,7 +42,7 @@ pub struct WorkersResponse {
 }
 
 /// The answer to `GET /workers/{node_id}`: the worker's fields and `rev`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerResponse {
     /// The worker.
     #[serde(flatten)]
@@ -51,7 +52,7 @@ pub struct WorkerResponse {
 }
 
 /// The answer to `drain` and `resume` of a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerOperated {
     /// `draining` or `resumed`.
     pub status: Done,

@@ -152,6 +152,10 @@ impl Site {
         reply.json()
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &str) -> Reply {
+        self.send("PUT", path, &[], body.as_bytes()).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send("GET", path, &[], b"").await
     }

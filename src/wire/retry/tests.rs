@@ -15,10 +15,11 @@ fn one_job_is_named_by_its_id() {
 fn jobs_of_a_queue_are_the_failed_ones_unless_said() {
     let queue = QueueName::parse("q").unwrap();
     let jobs = retry(r#"{"queue":"q"}"#);
-    let failed = Retried::Jobs { queue: queue.clone(), state: JobState::Failed, limit: 100 };
-    assert_eq!((jobs.which, jobs.dry_run, jobs.request_id), (failed, false, None));
+    let failed = RetriedJobs { queue: queue.clone(), state: JobState::Failed, limit: 100 };
+    assert_eq!((jobs.which, jobs.dry_run), (Retried::Jobs(failed), false));
     let jobs = retry(r#"{"queue":"q","state":"expired","limit":1000}"#);
-    assert_eq!(jobs.which, Retried::Jobs { queue, state: JobState::Expired, limit: 1000 });
+    let expired = RetriedJobs { queue, state: JobState::Expired, limit: 1000 };
+    assert_eq!(jobs.which, Retried::Jobs(expired));
 }
 
 #[test]

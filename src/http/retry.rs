@@ -1,0 +1,101 @@
+//! `POST /work/retry`.
+
+use super::{
+    answer::{Answer, Failure},
+    call::Call,
+    command,
+    failure::refused,
+    present,
+};
+use crate::{
+    node::{Consistency, View},
+    queue::{Action, Found, JobId, Rejection, RequestId, RetryJobs, State},
+    wire::{Done, Retried, RetryRequest, RetryResponse},
+};
+
+pub(super) async fn retry(mut call: Call) -> Result<Answer, Failure> {
+    let request = RetryRequest::parse(&call.take_body())?;
+    let body = if request.dry_run {
+        foretold(&call, &request.which).await?
+    } else {
+        carried_out(&call, request.which, request.request_id).await?
+    };
+    let rev = body.rev;
+    Ok(Answer::ok(&body).at(rev))
+}
+
+async fn carried_out(
+    call: &Call,
+    which: Retried,
+    request_id: Option<RequestId>,
+) -> Result<RetryResponse, Failure> {
+    let action = match which.clone() {
+        Retried::Job { work_id } => Action::RetryJob(work_id),
+        Retried::Jobs(jobs) => Action::RetryJobs(command::retry_jobs(jobs)),
+    };
+    let (answer, rev) = call.operate(request_id, action).await?;
+    let (once, work_ids) = present::retried(answer);
+    Ok(RetryResponse {
+        status: Done::Retried,
+        count: work_ids.len(),
+        more: leaves_some(call, which, work_ids.len()).await,
+        work_ids,
+        dry_run: false,
+        duplicate: present::is_duplicate(once),
+        rev,
+    })
+}
+
+/// Whether a retry that took as many as it might left further ones. It is done by now, so when this
+/// is not known, it is not said.
+async fn leaves_some(call: &Call, which: Retried, taken: usize) -> bool {
+    let Retried::Jobs(jobs) = which else { return false };
+    if taken < jobs.limit as usize {
+        return false;
+    }
+    let next = RetryJobs { limit: 1, ..command::retry_jobs(jobs) };
+    let looked = |state: &State| !state.retriable(&next).is_empty();
+    let view = call.site.handle.read(Consistency::Linearizable, call.hold, looked).await;
+    view.is_ok_and(|view| view.value)
+}
+
+/// What a retry would do now. Nothing is proposed.
+async fn foretold(call: &Call, which: &Retried) -> Result<RetryResponse, Failure> {
+    let looked = |state: &State| would_retry(state, which);
+    let view = call.site.handle.read(Consistency::Linearizable, call.hold, looked).await?;
+    let View { value, rev } = view;
+    let (work_ids, more) = value.map_err(|rejection| refused(rejection, rev))?;
+    Ok(RetryResponse {
+        status: Done::Retried,
+        count: work_ids.len(),
+        work_ids,
+        dry_run: true,
+        more,
+        duplicate: false,
+        rev,
+    })
+}
+
+/// The jobs, and whether there are further ones beyond the limit.
+fn would_retry(state: &State, which: &Retried) -> Result<(Vec<JobId>, bool), Rejection> {
+    match which {
+        Retried::Job { work_id } => match state.job(work_id) {
+            Some(Found::Job(job)) if job.state.is_terminal() => Ok((vec![job.id], false)),
+            Some(Found::Job(job)) => Err(Rejection::WrongState { job: job.id, state: job.state }),
+            Some(Found::Tombstone(_)) | None => {
+                Err(Rejection::JobNotFound { job: work_id.clone() })
+            }
+        },
+        Retried::Jobs(jobs) => {
+            if state.queue(&jobs.queue).is_none() {
+                return Err(Rejection::QueueNotFound { queue: jobs.queue.clone() });
+            }
+            let limit = jobs.limit as usize;
+            let one_more = RetryJobs { limit: jobs.limit + 1, ..command::retry_jobs(jobs.clone()) };
+            let mut found = state.retriable(&one_more);
+            let is_more = found.len() > limit;
+            found.truncate(limit);
+            Ok((found, is_more))
+        }
+    }
+}
