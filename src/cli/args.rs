@@ -113,7 +113,7 @@ pub(super) enum Command {
     Get(get::GetArgs),
     /// List jobs, in the order in which they were added.
     List(list::ListArgs),
-    /// Put finished jobs back.
+    /// Put finished jobs back, with a fresh count of attempts.
     Retry(retry::RetryArgs),
     /// Show the node that answers and the totals of the queue.
     Status(status::StatusArgs),
@@ -121,19 +121,19 @@ pub(super) enum Command {
     Leader(leader::LeaderArgs),
     /// Show the queues and what they are held to, or one of them.
     Queues(queues::QueuesArgs),
-    /// Change what a queue is held to.
+    /// Change what a queue is held to; makes it when there is none.
     SetQueue(set_queue::SetQueueArgs),
-    /// Delete a queue that has no unfinished job.
+    /// Delete a queue that has no unfinished job, and its settings.
     DeleteQueue(delete_queue::DeleteQueueArgs),
     /// Have claims pass a queue over.
     Pause(pause::PauseArgs),
     /// Have claims find a paused queue's jobs again.
     Resume(resume::ResumeArgs),
-    /// Cancel every unfinished job of a queue.
+    /// Cancel every unfinished job of a queue, without asking; prints how many.
     Purge(purge::PurgeArgs),
     /// Show the workers, or one of them.
     Workers(workers::WorkersArgs),
-    /// Have a worker be granted nothing more.
+    /// Have a worker be granted nothing more; it is told at its next heartbeat.
     Drain(drain::DrainArgs),
     /// Have a drained worker be granted jobs again.
     Undrain(undrain::UndrainArgs),

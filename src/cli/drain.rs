@@ -17,10 +17,12 @@ pub(super) struct WorkerArg {
     pub(super) worker: WorkerId,
 }
 
+const NOTES: &str = "\
+It keeps what it holds; `queue workers WORKER` shows how much that still is.";
+
 /// Have a worker be granted nothing more; it is told at its next heartbeat.
-///
-/// It keeps what it holds. `queue workers WORKER` shows how much that still is.
 #[derive(Debug, Args)]
+#[command(after_help = NOTES)]
 pub(super) struct DrainArgs {
     #[command(flatten)]
     of: WorkerArg,

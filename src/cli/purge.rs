@@ -11,11 +11,13 @@ use super::{
 };
 use crate::{client::Answer, wire::QueueResponse};
 
+const NOTES: &str = "\
+Workers that hold one are told at their next heartbeat. Jobs that are added later are not touched.
+`queue retry --queue QUEUE --state cancelled` puts the cancelled ones back.";
+
 /// Cancel every unfinished job of a queue, at once and without asking; prints how many.
-///
-/// Workers that hold one are told at their next heartbeat. Jobs that are added later are not
-/// touched; `queue retry --queue QUEUE --state cancelled` puts the cancelled ones back.
 #[derive(Debug, Args)]
+#[command(after_help = NOTES)]
 pub(super) struct PurgeArgs {
     #[command(flatten)]
     of: QueueArg,

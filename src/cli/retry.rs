@@ -13,7 +13,7 @@ use super::{
 use crate::{
     client::{Answer, ClientError},
     queue::{JobId, JobState, QueueName},
-    wire::{PAGE_MAX, Retried, RetryRequest, RetryResponse},
+    wire::{PAGE_MAX, Retried, RetriedJobs, RetryRequest, RetryResponse},
 };
 
 const EXAMPLES: &str = "\
@@ -29,7 +29,8 @@ Examples:
 #[command(group = ArgGroup::new("which").args(["work_id", "queue"]).required(true))]
 pub(super) struct RetryArgs {
     /// The job.
-    #[arg(value_name = "ID", value_parser = JobId::parse)]
+    #[arg(value_name = "ID", value_parser = JobId::parse,
+          conflicts_with_all = ["state", "limit", "all"])]
     work_id: Option<JobId>,
     /// Jobs of this queue, the first added first.
     #[arg(long, value_name = "QUEUE", value_parser = QueueName::parse)]
@@ -56,7 +57,7 @@ impl RetryArgs {
             (Some(work_id), _) => retry_once(session, Retried::Job { work_id }, self.dry_run).await,
             (None, Some(queue)) if self.dry_run => {
                 let limit = if self.all { PAGE_MAX } else { page_of(self.limit) };
-                let which = Retried::Jobs { queue, state: self.state, limit };
+                let which = Retried::Jobs(RetriedJobs { queue, state: self.state, limit });
                 retry_once(session, which, true).await
             }
             (None, Some(queue)) => {
@@ -92,7 +93,7 @@ async fn retry_many(
     let mut count = 0;
     loop {
         let limit = page_of(left);
-        let which = Retried::Jobs { queue: queue.clone(), state, limit };
+        let which = Retried::Jobs(RetriedJobs { queue: queue.clone(), state, limit });
         let answer = session.client.retry(request(which, false)).await;
         let answer = answer.map_err(|error| after(Failure::from(error), count))?;
         let round = &answer.value;

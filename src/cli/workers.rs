@@ -15,11 +15,13 @@ use crate::{
     wire::{Worker, WorkerResponse, WorkersResponse},
 };
 
+const NOTES: &str = "\
+A worker is forgotten an hour after its last grant or heartbeat, unless it holds a job. When it was
+last seen is known to ten seconds.";
+
 /// Show the workers that were granted jobs lately, or one of them; prints the names.
-///
-/// A worker is forgotten an hour after its last grant or heartbeat, unless it holds a job. When it
-/// was last heard of is known to ten seconds.
 #[derive(Debug, Args)]
+#[command(after_help = NOTES)]
 pub(super) struct WorkersArgs {
     /// Only this one.
     #[arg(value_name = "WORKER", value_parser = WorkerId::parse)]

@@ -5,5 +5,6 @@
 mod clients;
 mod harness;
 mod import;
+mod operate;
 mod run;
 mod serve;
