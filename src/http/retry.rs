@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     node::{Consistency, View},
-    queue::{Action, Found, JobId, Rejection, RequestId, RetryJobs, State},
-    wire::{Done, Retried, RetryRequest, RetryResponse},
+    queue::{Action, Found, JobId, Rejection, RequestId, State},
+    wire::{Done, Retried, RetriedJobs, RetryRequest, RetryResponse},
 };
 
 pub(super) async fn retry(mut call: Call) -> Result<Answer, Failure> {
@@ -38,7 +38,7 @@ async fn carried_out(
     Ok(RetryResponse {
         status: Done::Retried,
         count: work_ids.len(),
-        more: leaves_some(call, which, work_ids.len()).await,
+        more: leaves_some(call, which).await,
         work_ids,
         dry_run: false,
         duplicate: present::is_duplicate(once),
@@ -46,17 +46,20 @@ async fn carried_out(
     })
 }
 
-/// Whether a retry that took as many as it might left further ones. It is done by now, so when this
-/// is not known, it is not said.
-async fn leaves_some(call: &Call, which: Retried, taken: usize) -> bool {
+/// Whether jobs are left after a bulk retry. It is done by now, so when this is not known, it is not
+/// said.
+async fn leaves_some(call: &Call, which: Retried) -> bool {
     let Retried::Jobs(jobs) = which else { return false };
-    if taken < jobs.limit as usize {
-        return false;
-    }
-    let next = RetryJobs { limit: 1, ..command::retry_jobs(jobs) };
-    let looked = |state: &State| !state.retriable(&next).is_empty();
+    let looked = |state: &State| how_many(state, &jobs) > 0;
     let view = call.site.handle.read(Consistency::Linearizable, call.hold, looked).await;
     view.is_ok_and(|view| view.value)
+}
+
+/// How many jobs of the queue are in that state.
+fn how_many(state: &State, jobs: &RetriedJobs) -> usize {
+    let counts = state.queue(&jobs.queue).map(|queue| queue.totals.by_status);
+    let count = counts.and_then(|counts| counts.get(&jobs.state).copied()).unwrap_or(0);
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// What a retry would do now. Nothing is proposed.
@@ -76,7 +79,7 @@ async fn foretold(call: &Call, which: &Retried) -> Result<RetryResponse, Failure
     })
 }
 
-/// The jobs, and whether there are further ones beyond the limit.
+/// The jobs, and whether further ones of the queue are in that state.
 fn would_retry(state: &State, which: &Retried) -> Result<(Vec<JobId>, bool), Rejection> {
     match which {
         Retried::Job { work_id } => match state.job(work_id) {
@@ -90,11 +93,8 @@ fn would_retry(state: &State, which: &Retried) -> Result<(Vec<JobId>, bool), Rej
             if state.queue(&jobs.queue).is_none() {
                 return Err(Rejection::QueueNotFound { queue: jobs.queue.clone() });
             }
-            let limit = jobs.limit as usize;
-            let one_more = RetryJobs { limit: jobs.limit + 1, ..command::retry_jobs(jobs.clone()) };
-            let mut found = state.retriable(&one_more);
-            let is_more = found.len() > limit;
-            found.truncate(limit);
+            let found = state.retriable(&command::retry_jobs(jobs.clone()));
+            let is_more = how_many(state, jobs) > found.len();
             Ok((found, is_more))
         }
     }

@@ -32,8 +32,13 @@ impl Dependents {
     }
 
     pub(super) fn leave(&mut self, job: &Job) {
-        if matches!(job.phase, Phase::Blocked(_)) {
-            job.unmet().for_each(|unmet| self.remove(unmet, job.number));
+        match job.phase {
+            Phase::Blocked(_) => job.unmet().for_each(|unmet| self.remove(unmet, job.number)),
+            // It is put back: whoever was not settled yet goes on waiting for it.
+            Phase::Ended(_) => {
+                self.ended.remove(&job.id);
+            }
+            _ => {}
         }
     }
 

@@ -19,11 +19,17 @@ impl State {
         if let Some(repeated) = self.repeat_of(claim)? {
             return Ok(Answer::Claimed(repeated));
         }
+        if self.is_draining(&claim.worker) {
+            return Ok(Answer::Claimed(Vec::new()));
+        }
         let arguments = chain::claim_hash(claim);
         let mut granted = Vec::new();
         for _ in 0..claim.max.min(CLAIM_MAX) {
             let Some(next) = self.indexes.ready.next(claim) else { break };
             granted.push(Claimed::Granted(self.grant(next.number, claim, arguments, changes)));
+        }
+        if !granted.is_empty() {
+            self.note_claim(claim);
         }
         Ok(Answer::Claimed(granted))
     }

@@ -29,6 +29,13 @@ impl State {
             || self.indexes.dependents.next().is_some()
             || !self.indexes.bounds.purging.is_empty()
             || (self.has_room_for_tombstones() && timers.due_to_reap(self.clock).is_some())
+            || self.next_forgotten().is_some_and(|due| due <= self.clock)
+    }
+
+    /// When the next operation or worker is forgotten.
+    pub(super) fn next_forgotten(&self) -> Option<ClockMs> {
+        let operation = self.indexes.memories.next_until();
+        [operation, self.next_forgotten_worker()].into_iter().flatten().min()
     }
 
     /// When the next finished job can leave for its tombstone.
@@ -52,6 +59,8 @@ impl State {
             || self.go_on(changes)
             || self.remove_oldest_tombstone()
             || self.bury_next()
+            || self.forget_operation()
+            || self.forget_worker()
     }
 
     /// Does a part of what an earlier step or command began; false when nothing is left of it.

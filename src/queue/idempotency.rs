@@ -41,9 +41,10 @@ impl State {
             Some(Kept::Job(job)) if job.lease_under(*token).is_some() => Ok(Call::Due(job.number)),
             Some(Kept::Job(job)) => {
                 let spent = job.attempt_under(*token).and_then(Spent::of_attempt);
-                let repeated = spent.as_ref().and_then(|spent| {
-                    spent.answer(verb, || job.report.as_ref().map_or(&[], |report| &report.then))
-                });
+                let then = || job.report.as_ref()?.then.get(token).map(Vec::as_slice);
+                let repeated = spent
+                    .as_ref()
+                    .and_then(|spent| spent.answer(verb, || then().unwrap_or_default()));
                 repeated.map(Call::Repeated).ok_or_else(|| stale(&job, spent))
             }
             Some(Kept::Tombstone(tombstone)) => {

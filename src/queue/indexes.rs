@@ -16,9 +16,11 @@ use super::{
     garbage::Garbage,
     group::Groups,
     job::{Attempt, Job, Phase},
+    operation::Memories,
     ready::Ready,
     timers::Timers,
     tombstone::{Tombstone, TombstoneNumber},
+    workers::Sightings,
 };
 
 /// The indexes. Never stored: [`Indexes::of`] makes them anew, and `invariants` compares.
@@ -31,6 +33,8 @@ pub(super) struct Indexes {
     pub(super) dependents: Dependents,
     pub(super) groups: Groups,
     pub(super) bounds: Bounds,
+    pub(super) memories: Memories,
+    pub(super) sightings: Sightings,
     /// What each worker holds, the oldest grant first.
     pub(super) holders: BTreeMap<WorkerId, BTreeSet<(Token, JobNumber)>>,
     /// Which grants answered which claim, in the order of the grants. The key is a hint: whoever
@@ -67,6 +71,12 @@ impl Indexes {
         for (number, tombstone) in &state.tombstones {
             indexes.inter(tombstone, *number);
         }
+        for worker in state.workers.values() {
+            indexes.sightings.enter(worker);
+        }
+        for remembered in state.memory.values() {
+            indexes.memories.enter(remembered);
+        }
         indexes.link(&state.jobs);
         indexes.close(&state.queues);
         indexes
@@ -80,7 +90,8 @@ impl Indexes {
         }
     }
 
-    /// Finds the dependencies that have ended and that jobs wait for: only when all are there.
+    /// Finds the dependencies that have ended and that jobs wait for, and the heads of groups that a
+    /// later job holds back: only when all are there.
     pub(super) fn link(&mut self, jobs: &OrdMap<JobNumber, Arc<Job>>) {
         let has_ended = |id: &JobId| match self.ids.get(id) {
             Some(Place::Job(number)) => {
@@ -92,6 +103,11 @@ impl Indexes {
         ended.retain(has_ended);
         for id in &ended {
             self.dependents.on_end(id);
+        }
+        for head in self.groups.heads_held_back() {
+            if let Some(job) = jobs.get(&head) {
+                self.ready.remove(job);
+            }
         }
     }
 

@@ -53,7 +53,42 @@ pub(super) fn check_parts(state: &State) -> Result<(), Violation> {
         )?;
         require("S3", *number < state.next_tombstone, || "a tombstone of the future".into())?;
     }
+    check_memory(state)?;
+    check_workers(state)?;
     check_totals(state)
+}
+
+/// The operations that are remembered fit their bound, each under its own id and no longer than it may.
+fn check_memory(state: &State) -> Result<(), Violation> {
+    let (weight, weight_max) = (state.indexes.memories.weight(), state.limits.memory_max);
+    require("§11", weight <= weight_max, || {
+        format!("operations of weight {weight} are remembered, and {weight_max} may be")
+    })?;
+    let until_max = state.clock.after(state.limits.memory_ms);
+    for (request_id, remembered) in &state.memory {
+        require("S16", *request_id == remembered.request_id, || {
+            format!("operation {} is filed wrongly", remembered.request_id)
+        })?;
+        require("S16", remembered.until <= until_max, || {
+            format!("operation {request_id} is remembered for too long")
+        })?;
+    }
+    Ok(())
+}
+
+/// The workers that are known fit their bound, each under its own name and last seen in the past.
+fn check_workers(state: &State) -> Result<(), Violation> {
+    let (known, workers_max) = (state.workers.len() as u64, state.limits.workers_max);
+    require("§11", known <= workers_max, || {
+        format!("{known} of {workers_max} workers are known")
+    })?;
+    for (id, record) in &state.workers {
+        require("S16", *id == record.id, || format!("worker {} is filed wrongly", record.id))?;
+        require("S16", record.seen <= state.clock, || {
+            format!("worker {id} was seen in the future")
+        })?;
+    }
+    Ok(())
 }
 
 /// The checks of debug builds after an entry.
@@ -104,6 +139,10 @@ fn check_totals(state: &State) -> Result<(), Violation> {
     let agrees =
         if state.indexes.bounds.purging.is_empty() { held == leased } else { held >= leased };
     require("S7", agrees, || format!("{leased} jobs are leased and {held} are held"))?;
+    let (memories, sightings) = (state.indexes.memories.len(), state.indexes.sightings.len());
+    require("S14", (memories, sightings) == (state.memory.len(), state.workers.len()), || {
+        format!("{memories} operations and {sightings} workers are waiting to be forgotten")
+    })?;
     let ids = state.indexes.ids.len();
     require("S3", ids == state.jobs.len() + state.tombstones.len(), || {
         format!("{ids} ids for {jobs} jobs and {} tombstones", state.tombstones.len())

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -285,20 +286,16 @@ impl State {
 
     /// Every queue that exists, by name.
     pub fn queues(&self) -> Vec<QueueView> {
-        let existing = self.queues.values().filter(|record| record.exists);
-        existing.map(|record| self.queue_view(record)).collect()
+        self.queues_after(None, usize::MAX)
     }
 
-    /// A worker; `None` when it is not known (any more).
-    pub fn worker(&self, id: &WorkerId) -> Option<WorkerView> {
-        let _ = id;
-        unreachable!("not written yet")
-    }
-
-    /// The workers by name, after `after`; at most `limit`.
-    pub fn workers(&self, after: Option<&WorkerId>, limit: usize) -> Vec<WorkerView> {
-        let _ = (after, limit);
-        unreachable!("not written yet")
+    /// The queues that exist, by name, from the one after `after` on; at most `limit`.
+    pub fn queues_after(&self, after: Option<&QueueName>, limit: usize) -> Vec<QueueView> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let records =
+            self.queues.range::<_, QueueName>((first, Bound::Unbounded)).map(|(_, record)| record);
+        let existing = records.filter(|record| record.exists);
+        existing.take(limit).map(|record| self.queue_view(record)).collect()
     }
 
     /// The finished jobs that a bulk retry would put back now: its dry run.

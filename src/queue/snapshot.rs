@@ -216,10 +216,12 @@ impl State {
                 None
             }
             Record::Worker(worker) => {
+                self.indexes.sightings.enter(&worker);
                 let id = worker.id.clone();
                 self.workers.insert(id, worker).map(|worker| format!("worker {}", worker.id))
             }
             Record::Remembered(remembered) => {
+                self.indexes.memories.enter(&remembered);
                 let id = remembered.request_id.clone();
                 let twice = self.memory.insert(id, remembered);
                 twice.map(|remembered| format!("operation {}", remembered.request_id))

@@ -104,7 +104,7 @@ pub enum Change {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deadlines {
     /// The earliest lease, delay, backoff, expiry, end of a full window of a rate or end of retention,
-    /// on the cluster clock.
+    /// or the first operation or worker to be forgotten, on the cluster clock.
     pub clock: Option<ClockMs>,
     /// The earliest `run_at_ms`, on the wall clock.
     pub wall: Option<WallMs>,
@@ -178,7 +178,8 @@ impl State {
     /// See [`Deadlines`].
     pub fn deadlines(&self) -> Deadlines {
         let Indexes { timers, bounds, .. } = &self.indexes;
-        let on_clock = [timers.next_clock(), bounds.next_window(), self.next_burial()];
+        let on_clock =
+            [timers.next_clock(), bounds.next_window(), self.next_burial(), self.next_forgotten()];
         Deadlines {
             clock: on_clock.into_iter().flatten().min(),
             wall: timers.next_wall(),
@@ -189,7 +190,9 @@ impl State {
     /// Whether a claim would be granted a job now, or would repeat an earlier one: only then is it
     /// worth an entry. Costs no more than the claim.
     pub fn would_grant(&self, claim: &Claim) -> bool {
-        self.indexes.ready.next(claim).is_some() || !matches!(self.repeat_of(claim), Ok(None))
+        let is_granted =
+            !self.is_draining(&claim.worker) && self.indexes.ready.next(claim).is_some();
+        is_granted || !matches!(self.repeat_of(claim), Ok(None))
     }
 
     fn carry_out(
@@ -231,6 +234,7 @@ impl State {
     ) {
         let job = editable(&mut self.jobs, number);
         let was_leased = job.lease().is_some();
+        let head_before = job.group().and_then(|group| self.indexes.groups.head(group));
         self.indexes.leave(job);
         edit(job);
         self.indexes.enter(job);
@@ -238,21 +242,30 @@ impl State {
         let on_grants = &self.indexes.bounds.on_grants;
         let limited = (was_leased != job.lease().is_some() && on_grants.contains(&job.queue))
             .then(|| job.queue.clone());
-        let freed = job.group().filter(|_| job.state().is_terminal());
-        if let Some(next) = freed.and_then(|group| self.indexes.groups.head(group)) {
-            self.offer(next, changes);
+        let head = job.group().and_then(|group| self.indexes.groups.head(group));
+        if let Some(head_before) = head_before.filter(|before| head != Some(*before)) {
+            self.withdraw(head_before);
+        }
+        if let Some(head) = head {
+            self.offer(head, changes);
         }
         if let Some(queue) = limited {
             self.on_leased(&queue, changes);
         }
     }
 
-    /// Makes the head of a group ready if it waited only for the one before it.
+    /// Makes the head of a group ready if it waited only for another of its group.
     fn offer(&mut self, number: JobNumber, changes: &mut Vec<Change>) {
         let job = self.jobs.get(&number).expect("indexes name only jobs of the state");
         if self.indexes.is_ready(job) && self.indexes.ready.insert(job) {
             changes.extend(self.indexes.change_of(job));
         }
+    }
+
+    /// A job was put back before what was the head of its group.
+    fn withdraw(&mut self, number: JobNumber) {
+        let job = self.jobs.get(&number).expect("indexes name only jobs of the state");
+        self.indexes.ready.remove(job);
     }
 
     /// Edits what a job's state does not depend on, its deadline at the most.

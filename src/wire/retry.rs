@@ -111,7 +111,7 @@ pub struct RetryResponse {
     pub work_ids: Vec<JobId>,
     /// Whether nothing was done.
     pub dry_run: bool,
-    /// Whether the queue has further such jobs, beyond `limit`.
+    /// Whether further jobs of the queue are in that state: beyond `limit`, or beyond its room.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
     /// Whether an earlier call had done it.

@@ -99,9 +99,8 @@ pub(in crate::http) fn queues(
     after: Option<&QueueName>,
     limit: usize,
 ) -> (Vec<Queue>, Option<QueueName>) {
-    let queues = state.queues().into_iter();
-    let rest = queues.filter(|queue| after.is_none_or(|after| queue.name > *after));
-    let shown = rest.take(limit + 1).map(|queue| queue_shown(queue, state.wall()));
+    let queues = state.queues_after(after, limit + 1).into_iter();
+    let shown = queues.map(|queue| queue_shown(queue, state.wall()));
     page(shown.collect(), limit, |queue| &queue.queue)
 }
 
