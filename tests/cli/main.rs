@@ -7,5 +7,6 @@ mod backup;
 mod clients;
 mod harness;
 mod import;
+mod operate;
 mod run;
 mod serve;
