@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "whatever a test's own code cannot do fails the test")]
 
 mod clients;
+mod contract_config;
+mod contract_output;
+mod contract_verbs;
 mod harness;
 mod import;
 mod run;
