@@ -157,6 +157,7 @@ mod tests {
         hold(&headers, Duration::from_secs(5))
     }
 
+    /// api 1.hold.header
     #[test]
     fn a_hold_is_the_servers_unless_asked_and_at_most_a_minute() {
         let servers = Duration::from_millis(7);

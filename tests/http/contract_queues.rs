@@ -374,3 +374,22 @@ async fn a_purge_under_the_same_identity_is_done_once() {
     assert_eq!(purge().await["count"], 1);
     assert_eq!(site.job("c").await["state"], "pending");
 }
+
+/// api 1.repeat.rest.put
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_under_the_same_request_id_is_done_once() {
+    let site = Site::start().await;
+    let named = json!({"max_jobs": 5, "request_id": "s1"});
+    set(&site, "q", named.clone()).await;
+    set(&site, "q", json!({"max_jobs": 6})).await;
+    let again = set(&site, "q", named).await;
+    assert_eq!((&again["duplicate"], &again["max_jobs"]), (&json!(true), &json!(6)));
+    let other = put(&site, "q", json!({"max_jobs": 7, "request_id": "s1"})).await;
+    other.failed(409, "id_conflict");
+}
+
+/// api 1.repeat.rest.memory
+#[test]
+fn what_has_no_other_identity_is_remembered_for_five_minutes() {
+    assert_eq!(quorate::queue::Limits::default().memory_ms, 300_000);
+}
