@@ -9,7 +9,9 @@ use std::{
 
 use quorate::{
     http::{HttpOptions, Limits, Server, serve},
-    node::{self, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space},
+    node::{
+        self, Consistency, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space,
+    },
 };
 use raft::{Bootstrap, Disk, OsNet, Timing, disk::OsDisk};
 use serde_json::{Value, json};
@@ -133,6 +135,8 @@ impl Site {
 
     pub(crate) async fn until_ready(&self) {
         let ready = async {
+            // A read is held until somebody leads: nothing is asked over and over until then.
+            _ = self.handle.read(Consistency::Linearizable, PATIENCE, |_| ()).await;
             while self.get("/ready").await.status != 200 {
                 tokio::task::yield_now().await;
             }
