@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
@@ -19,14 +19,15 @@ fn user_and_server() -> (User, Server) {
     (user, server)
 }
 
-/// Runs `queue` on a terminal. Its stdout and stderr are one.
-fn on_a_terminal(user: &User, words: &[&str]) -> Said {
+/// Runs `queue` on a terminal, with nothing else in the environment. Its stdout and stderr are one.
+fn on_a_terminal(user: &User, words: &[&str], variables: &[(&str, &str)]) -> Said {
     let line = format!("{} {}", env!("CARGO_BIN_EXE_queue"), words.join(" "));
-    let mut command = std::process::Command::new("script");
-    command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").env("HOME", user.home.path());
-    command.env("SHELL", "/bin/sh").env_remove("NO_COLOR").env_remove("QUEUE_CONFIG");
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    finish(child.spawn().unwrap())
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", user.home.path());
+    command.env("TERM", "xterm").env("SHELL", "/bin/sh").envs(variables.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(command.spawn().unwrap())
 }
 
 /// The body of a GET.
@@ -58,27 +59,28 @@ fn without_a_terminal_add_prints_the_bare_id_and_claim_id_and_token() {
     assert_eq!(user.queue(&["get", "j"]).stdout, "j pending\n");
 }
 
-/// api 4.output.table, 4.color.terminal
+/// api 4.output.table, 4.color.terminal, 4.color.no-color, 4.color.flag
 #[test]
-fn on_a_terminal_a_table_is_printed_in_colour() {
+fn on_a_terminal_a_table_is_printed_in_colour_unless_told_otherwise() {
     let (user, server) = user_and_server();
-    let claim = ["claim", "--worker", "w", "--addr", &server.address];
-    let shown = on_a_terminal(&user, &claim).with_code(0);
-    assert!(shown.contains("WORK ID") && shown.contains("TOKEN"), "{shown}");
-    assert!(shown.contains('\x1b'), "{shown:?}");
-}
-
-/// api 4.color.no-color, 4.color.flag
-#[test]
-fn no_color_and_the_flag_decide_about_colours() {
-    let (mut user, server) = user_and_server();
-    let words = ["get", "j", "--addr", &server.address, "--color", "never"];
-    assert!(!on_a_terminal(&user, &words).with_code(0).contains("\x1b["));
-    let table = ["claim", "--worker", "w", "-o", "table", "--color", "always"];
-    assert!(user.queue(&table).with_code(0).contains('\x1b'), "asked for");
-    user.set("NO_COLOR", "1");
-    let table = ["get", "j", "-o", "table"];
-    assert!(!user.queue(&table).with_code(0).contains('\x1b'));
+    let claim = ["claim", "--worker", "w", "--addr", &server.address, "--max", "9"];
+    for (words, variables, is_colored) in [
+        (&[][..], &[][..], true),
+        (&[], &[("NO_COLOR", "1")], false),
+        (&["--color", "never"], &[], false),
+        (&["--color", "always"], &[("NO_COLOR", "1")], true),
+    ] {
+        user.queue(&["add"]).with_code(0);
+        let shown = on_a_terminal(&user, &[&claim[..], words].concat(), variables).with_code(0);
+        assert!(shown.contains("WORK ID") && shown.contains("TOKEN"), "{shown}");
+        assert_eq!(shown.contains("\x1b["), is_colored, "{words:?} {variables:?}: {shown:?}");
+    }
+    user.queue(&["add"]).with_code(0);
+    let piped = user.queue(&["claim", "--worker", "w", "-o", "table"]).with_code(0);
+    assert!(piped.contains("WORK ID") && !piped.contains('\x1b'), "{piped:?}");
+    user.queue(&["add"]).with_code(0);
+    let asked = user.queue(&["claim", "--worker", "w", "-o", "table", "--color", "always"]);
+    assert!(asked.with_code(0).contains('\x1b'));
 }
 
 /// api 4.errors.stderr, 4.errors.json
@@ -136,7 +138,7 @@ fn an_import_shows_a_progress_bar_on_a_terminal_and_none_elsewhere() {
     let (user, server) = user_and_server();
     let file = user.write("jobs.ndjson", &"{\"n\": 1}\n".repeat(2000));
     let words = ["add", "--file", &file, "--addr", &server.address];
-    let shown = on_a_terminal(&user, &words).with_code(0);
+    let shown = on_a_terminal(&user, &words, &[]).with_code(0);
     assert!(shown.contains("jobs"), "{shown}");
     assert!(shown.contains('\r') && shown.contains("\x1b["), "it is drawn over and over");
     let elsewhere = user.queue(&words);

@@ -88,6 +88,27 @@ async fn a_field_that_is_missing_mistyped_out_of_range_or_unknown_is_named() {
     }
 }
 
+/// api 1.error.400.query
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_parameter_that_a_call_does_not_take_is_named() {
+    let site = Site::start().await;
+    for (path, field) in [
+        ("/work/add?priority=90", "priority"),
+        ("/work/add_batch?atomic=false&x=1", "atomic"),
+        ("/work/cancel?work_id=j", "work_id"),
+        ("/work/start?token=1", "token"),
+        ("/work/complete?x", "x"),
+        ("/work/claim?node_id=w&x=1", "x"),
+    ] {
+        site.refuses(path, json!({}), field).await;
+    }
+    for path in ["/work/get/j?x=1", "/work/status?x=1", "/work/for-node/w?x=1"] {
+        assert_eq!(site.get(path).await.failed(400, "invalid_argument")["field"], "x", "{path}");
+    }
+    assert_eq!(site.post("/work/add?", "{}").await.status, 201);
+    assert_eq!(site.get("/work/status").await.json()["total_items"], 1);
+}
+
 /// api 1.error.404.job, 1.error.404.path, 1.error.405
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_404_and_the_wrong_verb_405_with_the_right_ones() {
