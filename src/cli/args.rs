@@ -162,6 +162,7 @@ mod tests {
         assert_eq!(cli.global.flags(), expected.map(|(key, value)| (key, value.to_owned())));
     }
 
+    /// api 4.output.every
     #[test]
     fn every_verb_takes_an_output_format() {
         for verb in Cli::command().get_subcommands() {

@@ -5,6 +5,12 @@
 
 mod admin;
 mod calls;
+mod contract_add;
+mod contract_claim;
+mod contract_errors;
+mod contract_holder;
+mod contract_read;
+mod contract_rules;
 mod disks;
 mod documents;
 mod errors;
