@@ -217,6 +217,7 @@ mod tests {
         config::SETTINGS,
     };
 
+    /// api 4.serve.flags
     #[test]
     fn every_server_setting_has_its_flag_and_every_flag_its_setting() {
         let command = Cli::command();

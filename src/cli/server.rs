@@ -35,7 +35,8 @@ impl Server {
     ) -> Result<Self, Failure> {
         let http_port = reserve("listen", config.listen).await?;
         drop(reserve("peer_listen", config.peer_listen).await?);
-        let opened = Node::open(node_options(config), environment(disk), RaftRuntime::Own).await;
+        let opening = Node::open(node_options(config), environment(disk), RaftRuntime::Own);
+        let opened = Box::pin(opening).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;
         let (stop_http, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };

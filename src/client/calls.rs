@@ -187,17 +187,26 @@ impl Client {
         self.read("/ready", Persistence::OneRound).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         request: &(impl Serialize + Sync),
     ) -> Result<Answer<T>, ClientError> {
-        let body = json(request);
-        let render = |_| Rendered { path: path.into(), body: body.clone() };
-        self.once(Method::POST, Duration::ZERO, Persistence::UntilDeadline, &render).await
+        self.write(Method::POST, path, json(request)).await
     }
 
-    async fn read<T: DeserializeOwned>(
+    /// A write, which has its identity in its path or its body.
+    pub(super) async fn write<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer<T>, ClientError> {
+        let render = |_| Rendered { path: path.into(), body: body.clone() };
+        self.once(method, Duration::ZERO, Persistence::UntilDeadline, &render).await
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(
         &self,
         path: &str,
         persistence: Persistence,
@@ -254,11 +263,11 @@ pub fn fresh_job_id() -> JobId {
     JobId::parse(&Ulid::generate().to_string()).expect("a ULID is 26 letters and digits")
 }
 
-fn fresh_request_id() -> RequestId {
+pub(super) fn fresh_request_id() -> RequestId {
     RequestId::parse(&Ulid::generate().to_string()).expect("a ULID is 26 letters and digits")
 }
 
-fn json(request: &impl Serialize) -> Bytes {
+pub(super) fn json(request: &impl Serialize) -> Bytes {
     serde_json::to_vec(request).expect("requests are maps with text keys").into()
 }
 

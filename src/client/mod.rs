@@ -11,10 +11,13 @@
 mod calls;
 mod download;
 mod error;
+mod list;
+mod operations;
 mod options;
 mod transport;
 
 pub use calls::{Answer, Client, fresh_job_id, is_terminal};
 pub use download::Download;
 pub use error::ClientError;
+pub use list::ListRequest;
 pub use options::Options;

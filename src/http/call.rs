@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     node::Consistency,
-    queue::{Command, JobId, NewJob, Outcome, RequestId, Rev},
+    queue::{self, Action, Command, JobId, NewJob, Operation, Outcome, RequestId, Rev},
     wire::{AddRequest, ApiError, CompleteRequest},
 };
 
@@ -72,6 +72,19 @@ impl Call {
         std::mem::take(&mut self.body)
     }
 
+    /// The body of a call that takes no query. A parameter is refused by its name: whoever says
+    /// something there would else believe that it was heard.
+    pub(super) fn body_alone(&mut self) -> Result<Bytes, ApiError> {
+        let Some(parameter) = self.query.as_deref().filter(|query| !query.is_empty()) else {
+            return Ok(self.take_body());
+        };
+        let name = parameter.split(['=', '&']).next().unwrap_or_default();
+        Err(ApiError::invalid(
+            name,
+            "is in the query, which this call does not take; send it in the body",
+        ))
+    }
+
     /// A job with its identity: its own id, or one made from the caller's key for the request and its
     /// place in it (so that a repeat makes the same one), or a fresh one.
     pub(super) fn new_job(
@@ -92,6 +105,23 @@ impl Call {
 
     fn fresh_job_id(&self) -> JobId {
         JobId::parse(&self.site.handle.fresh_id()).expect("a fresh id is a name")
+    }
+
+    pub(super) fn fresh_request_id(&self) -> RequestId {
+        RequestId::parse(&self.site.handle.fresh_id()).expect("a fresh id is a name")
+    }
+
+    /// Carries out an operation under the id that its body (`named`) or the header gives it, else
+    /// under a fresh one: then it is known again when a node repeats it, and not when its client does.
+    pub(super) async fn operate(
+        &self,
+        named: Option<RequestId>,
+        action: Action,
+    ) -> Result<(queue::Answer, Rev), Failure> {
+        let given = one_of(named, self.idempotency_key.clone())?;
+        let request_id = given.unwrap_or_else(|| self.fresh_request_id());
+        let outcome = self.submit_one(Command::Operate(Operation { request_id, action })).await?;
+        accepted(outcome, Place::Alone)
     }
 
     /// A completion, with an identity for each job of `then`.
@@ -147,9 +177,31 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<RequestId>, ApiError> {
     key.map(Some).map_err(|fault| ApiError::invalid("Idempotency-Key", fault))
 }
 
+/// A request's one identity, wherever it stands.
+fn one_of(
+    named: Option<RequestId>,
+    header: Option<RequestId>,
+) -> Result<Option<RequestId>, ApiError> {
+    if named.is_some() && header.is_some() && named != header {
+        let reason = "is not what the header `Idempotency-Key` says; send one of them";
+        return Err(ApiError::invalid("request_id", reason));
+    }
+    Ok(named.or(header))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_has_one_identity() {
+        let id = |name: &str| Some(RequestId::parse(name).unwrap());
+        assert_eq!(one_of(None, None).unwrap(), None);
+        assert_eq!(one_of(id("a"), None).unwrap(), id("a"));
+        assert_eq!(one_of(None, id("b")).unwrap(), id("b"));
+        assert_eq!(one_of(id("a"), id("a")).unwrap(), id("a"));
+        assert_eq!(one_of(id("a"), id("b")).unwrap_err().details["field"], "request_id");
+    }
 
     fn held(value: &'static str) -> Result<Duration, ApiError> {
         let mut headers = HeaderMap::new();
@@ -157,6 +209,7 @@ mod tests {
         hold(&headers, Duration::from_secs(5))
     }
 
+    /// api 1.hold.header
     #[test]
     fn a_hold_is_the_servers_unless_asked_and_at_most_a_minute() {
         let servers = Duration::from_millis(7);

@@ -3,7 +3,8 @@
 //! ```text
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
-//!      one file a resource: jobs · claims · settle · read · cluster · admin  ◀──────┘
+//!      one file a resource: jobs · claims · settle · read · list · retry            │
+//!                           queues · workers · cluster · admin  ◀───────────────────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
@@ -24,18 +25,22 @@ mod failure;
 mod gate;
 mod jobs;
 mod lease;
+mod list;
 mod meters;
 mod metrics;
 mod openapi;
 mod operator;
 mod options;
 mod present;
+mod queues;
 mod read;
+mod retry;
 mod route;
 mod routes;
 mod server;
 mod settle;
 mod stream;
+mod workers;
 
 pub use operator::Operator;
 pub use options::*;

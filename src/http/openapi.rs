@@ -82,10 +82,9 @@ fn operation(section: &str, route: &Route, schemas: &mut SchemaGenerator) -> Val
         "responses": responses,
     });
     if let Some(request) = route.request {
-        // A claim can be given in the query alone.
-        let is_required = route.query.is_none();
         let content = json!({ "application/json": { "schema": request(schemas) } });
-        operation["requestBody"] = json!({ "required": is_required, "content": content });
+        operation["requestBody"] =
+            json!({ "required": route.is_request_required, "content": content });
     }
     operation
 }

@@ -25,6 +25,8 @@ pub(super) struct Route {
     pub(super) query: Option<(SchemaOf, &'static [&'static str])>,
     /// The body.
     pub(super) request: Option<SchemaOf>,
+    /// Whether it must be there.
+    pub(super) is_request_required: bool,
     /// Whether the header `Idempotency-Key` makes it safe to repeat.
     pub(super) takes_idempotency_key: bool,
     pub(super) answer: Content,
@@ -50,6 +52,14 @@ pub(super) fn post<T: 'static>(path: &'static str, handler: impl Handler<T, Site
     Route::new("post", path, on(MethodFilter::POST, handler))
 }
 
+pub(super) fn put<T: 'static>(path: &'static str, handler: impl Handler<T, Site>) -> Route {
+    Route::new("put", path, on(MethodFilter::PUT, handler))
+}
+
+pub(super) fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, Site>) -> Route {
+    Route::new("delete", path, on(MethodFilter::DELETE, handler))
+}
+
 impl Route {
     fn new(verb: &'static str, path: &'static str, handler: MethodRouter<Site>) -> Self {
         Self {
@@ -59,6 +69,7 @@ impl Route {
             path_parameter: None,
             query: None,
             request: None,
+            is_request_required: false,
             takes_idempotency_key: false,
             answer: Content::Other("application/json"),
             statuses: &[200],
@@ -83,6 +94,11 @@ impl Route {
 
     /// Its body is a `T`.
     pub(super) fn takes<T: JsonSchema>(self) -> Self {
+        Self { is_request_required: true, ..self.may_take::<T>() }
+    }
+
+    /// Its body is a `T`, or empty.
+    pub(super) fn may_take<T: JsonSchema>(self) -> Self {
         Self { request: Some(schema_of::<T>), ..self }
     }
 

@@ -8,21 +8,24 @@ use super::{
     answer::Failure,
     claims, cluster,
     gate::Site,
-    jobs, lease,
+    jobs, lease, list,
     meters::Template,
-    metrics, openapi, read,
-    route::{Route, get, post},
-    settle,
+    metrics, openapi, queues, read, retry,
+    route::{Route, delete, get, post, put},
+    settle, workers,
 };
 use crate::{
-    queue::{JobId, WorkerId},
+    queue::{JobId, QueueName, WorkerId},
     wire::{
         AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, ApiError, CancelRequest,
         ClaimBatchResponse, ClaimRequest, ClaimResponse, Code, CompleteBatchRequest,
         CompleteBatchResponse, CompleteRequest, ConfigChange, ConfigResponse, ElectionStatus,
         FailRequest, ForNodeResponse, GetResponse, Health, HeartbeatRequest, HeartbeatResponse,
-        LeaseStatus, NodeStatus, ReadQuery, Ready, ReleaseRequest, SettleResponse,
-        ShutdownResponse, SnapshotResponse, StartRequest, WorkStatus,
+        LeaseStatus, ListQuery, ListResponse, NamesQuery, NodeStatus, OperationRequest,
+        QueueOperated, QueueResponse, QueuesResponse, ReadQuery, Ready, ReleaseRequest,
+        RetryRequest, RetryResponse, SetQueueRequest, SetQueueResponse, SettleResponse,
+        ShutdownResponse, SnapshotResponse, StartRequest, WorkStatus, WorkerOperated,
+        WorkerResponse, WorkersResponse,
     },
 };
 
@@ -33,9 +36,21 @@ const CLAIM_QUERY: &[&str] =
 const CLAIM_BATCH_QUERY: &[&str] =
     &["node_id", "session", "queues", "work_types", "lease_ms", "wait_ms", "request_id", "max"];
 
+/// What can be given in the query of a list of jobs, and of one in the order of names.
+const LIST_QUERY: &[&str] =
+    &["queue", "state", "work_type", "tag", "limit", "after", "consistency"];
+const NAMES_QUERY: &[&str] = &["limit", "after", "consistency"];
+
 /// Every route, by the section of the documentation that it stands in.
 pub(super) fn table() -> Vec<(&'static str, Vec<Route>)> {
-    vec![("jobs", jobs()), ("leases", leases()), ("node", node()), ("admin", admin())]
+    vec![
+        ("jobs", jobs()),
+        ("leases", leases()),
+        ("queues", queues()),
+        ("workers", workers()),
+        ("node", node()),
+        ("admin", admin()),
+    ]
 }
 
 fn jobs() -> Vec<Route> {
@@ -55,6 +70,15 @@ fn jobs() -> Vec<Route> {
             .says("Ends a job that has not ended; a lease on it dies at once.")
             .takes::<CancelRequest>()
             .answers::<SettleResponse>(),
+        post("/work/retry", retry::retry)
+            .says("Puts a finished job back, or those of a queue; its attempts count anew.")
+            .takes::<RetryRequest>()
+            .takes_idempotency_key()
+            .answers::<RetryResponse>(),
+        get("/work/list", list::list)
+            .says("Jobs in add order, those that agree with everything named, page by page.")
+            .query::<ListQuery>(LIST_QUERY)
+            .answers::<ListResponse>(),
         get("/work/get/{work_id}", read::get)
             .says("The whole job, now or when it has ended; later its tombstone.")
             .of::<JobId>()
@@ -77,13 +101,13 @@ fn leases() -> Vec<Route> {
         post("/work/claim", claims::claim)
             .says("Leases the first ready job to a worker; waits for one when asked to.")
             .query::<ClaimRequest>(CLAIM_QUERY)
-            .takes::<ClaimRequest>()
+            .may_take::<ClaimRequest>()
             .takes_idempotency_key()
             .answers::<ClaimResponse>(),
         post("/work/claim_batch", claims::claim_batch)
             .says("Leases up to `max` ready jobs to a worker.")
             .query::<ClaimRequest>(CLAIM_BATCH_QUERY)
-            .takes::<ClaimRequest>()
+            .may_take::<ClaimRequest>()
             .takes_idempotency_key()
             .answers::<ClaimBatchResponse>(),
         post("/work/start", settle::start)
@@ -110,6 +134,67 @@ fn leases() -> Vec<Route> {
             .says("Gives the job back to its place, the attempt not counted.")
             .takes::<ReleaseRequest>()
             .answers::<SettleResponse>(),
+    ]
+}
+
+fn queues() -> Vec<Route> {
+    let operation = |route: Route, summary| {
+        let route = route.says(summary).of::<QueueName>();
+        route.may_take::<OperationRequest>().takes_idempotency_key().answers::<QueueOperated>()
+    };
+    vec![
+        get("/queues", queues::list)
+            .says("Every queue by name: what it is held to, and how it stands.")
+            .query::<NamesQuery<QueueName>>(NAMES_QUERY)
+            .answers::<QueuesResponse>(),
+        get("/queues/{name}", queues::get)
+            .says("One queue.")
+            .of::<QueueName>()
+            .query::<ReadQuery>(&["consistency"])
+            .answers::<QueueResponse>(),
+        put("/queues/{name}", queues::set)
+            .says("Changes what a queue is held to; makes the queue when there is none.")
+            .of::<QueueName>()
+            .may_take::<SetQueueRequest>()
+            .takes_idempotency_key()
+            .answers::<SetQueueResponse>()
+            .with_statuses(&[200, 201]),
+        operation(
+            delete("/queues/{name}", queues::delete),
+            "Forgets a queue that has no unfinished job, and what it was held to.",
+        ),
+        operation(
+            post("/queues/{name}/pause", queues::pause),
+            "Claims pass the queue over from now on; what is leased stays so.",
+        ),
+        operation(post("/queues/{name}/resume", queues::resume), "Ends a pause."),
+        operation(
+            post("/queues/{name}/purge", queues::purge),
+            "Cancels every unfinished job of the queue at once; leases on them die.",
+        ),
+    ]
+}
+
+fn workers() -> Vec<Route> {
+    let operation = |route: Route, summary| {
+        let route = route.says(summary).of::<WorkerId>();
+        route.may_take::<OperationRequest>().takes_idempotency_key().answers::<WorkerOperated>()
+    };
+    vec![
+        get("/workers", workers::list)
+            .says("The workers that were heard of lately, by name.")
+            .query::<NamesQuery<WorkerId>>(NAMES_QUERY)
+            .answers::<WorkersResponse>(),
+        get("/workers/{node_id}", workers::get)
+            .says("One worker.")
+            .of::<WorkerId>()
+            .query::<ReadQuery>(&["consistency"])
+            .answers::<WorkerResponse>(),
+        operation(
+            post("/workers/{node_id}/drain", workers::drain),
+            "Tells a worker, in the answer to its next heartbeat, to claim no more.",
+        ),
+        operation(post("/workers/{node_id}/resume", workers::resume), "Ends a drain."),
     ]
 }
 

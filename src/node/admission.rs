@@ -48,8 +48,8 @@ impl Default for Limits {
 pub(super) enum Lane {
     /// Start, heartbeat, complete, fail, release, and ticks: they keep or free what is leased.
     Holder,
-    /// Claims and cancels: they empty the queue. Anyone may cancel as much as they like, so that
-    /// must not take the room of a heartbeat.
+    /// Claims, cancels and operations: they empty the queue, or are few. Anyone may cancel as much
+    /// as they like, so that must not take the room of a heartbeat.
     Claim,
     /// Adds: they fill it.
     Add,
@@ -72,7 +72,7 @@ impl Lane {
     pub(super) fn of(command: &Command) -> Self {
         match command {
             Command::Add(_) => Self::Add,
-            Command::Claim(_) | Command::Cancel(_) => Self::Claim,
+            Command::Claim(_) | Command::Cancel(_) | Command::Operate(_) => Self::Claim,
             Command::Start(_)
             | Command::Heartbeat(_)
             | Command::Complete(_)

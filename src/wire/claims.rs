@@ -17,9 +17,12 @@ use crate::queue::{
     InvalidName, JobId, JobState, QueueName, RequestId, Rev, Token, WorkType, WorkerId,
 };
 
-/// The parameters of a claim's query that are lists, and those that may be numbers.
-const LISTS: &[&str] = &["queues", "work_types", "capabilities"];
-const NUMBERS: &[&str] = &["session", "lease_ms", "timeout_seconds", "wait_ms", "max", "max_items"];
+/// The parameters of a claim's query that are more than a string.
+const KINDS: query::Kinds = query::Kinds {
+    lists: &["queues", "work_types", "capabilities"],
+    repeated: &[],
+    numbers: &["session", "lease_ms", "timeout_seconds", "wait_ms", "max", "max_items"],
+};
 
 /// `POST /work/claim` and `POST /work/claim_batch`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -86,7 +89,7 @@ impl ClaimRequest {
     /// Reads a body, which may be empty, and query parameters of the same names (lists
     /// comma-separated or repeated). A field given in both is refused.
     pub fn parse(kind: ClaimKind, body: &[u8], query: Option<&str>) -> Result<Self, ApiError> {
-        let parameters = query::parameters(query.unwrap_or_default(), LISTS, NUMBERS)?;
+        let parameters = query::parameters(query.unwrap_or_default(), KINDS)?;
         let mut fields = match body.trim_ascii() {
             [] if !parameters.is_empty() => Fields::none(),
             _ => Fields::of_body(body)?,

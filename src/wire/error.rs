@@ -79,7 +79,7 @@ codes! {
     StaleToken "stale_token" 409 Never No
         "The job is held under another token, or under none; `details` has `current_token`, `holder`, `state`, `ended_as`.";
     WrongState "wrong_state" 409 Never No
-        "The job's state does not allow this; `details.state` names it.";
+        "The state of the job does not allow this (`details.state` names it), or the queue is not empty (`details.unfinished`).";
     IdConflict "id_conflict" 409 Never No
         "The same `work_id` or `request_id` came before with other content.";
     DependencyCycle "dependency_cycle" 409 Never No
@@ -189,6 +189,7 @@ mod tests {
         }
     }
 
+    /// api 1.error.shape
     #[test]
     fn an_error_has_the_contracts_five_fields() {
         let error = ApiError::invalid("priority", "must be an integer from 0 to 100");
@@ -196,6 +197,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&error).unwrap(), golden);
     }
 
+    /// api 1.error.applied.unknown
     #[test]
     fn only_a_lost_answer_is_unknown() {
         let unknown = Code::ALL.iter().filter(|code| code.applied() == Applied::Unknown);

@@ -274,6 +274,22 @@ pub enum Done {
     Released,
     /// To `cancel`.
     Cancelled,
+    /// To `retry`.
+    Retried,
+    /// To a `PUT` that made the queue.
+    Created,
+    /// To a `PUT` of a queue that was there.
+    Updated,
+    /// To `pause`.
+    Paused,
+    /// To `resume`, of a queue or a worker.
+    Resumed,
+    /// To `purge`.
+    Purged,
+    /// To `DELETE`.
+    Deleted,
+    /// To `drain`.
+    Draining,
 }
 
 /// `POST /work/add_batch`.

@@ -46,11 +46,9 @@ impl Freshness {
 impl ReadQuery {
     /// Reads the query of a `get`.
     pub fn parse(query: Option<&str>) -> Result<Self, ApiError> {
-        let parameters = query::parameters(query.unwrap_or_default(), &[], &["wait_ms"])?;
-        let mut fields = Fields::none();
-        for (name, value) in &parameters {
-            fields.insert(name, value)?;
-        }
+        let kinds = query::Kinds { numbers: &["wait_ms"], ..query::Kinds::default() };
+        let parameters = query::parameters(query.unwrap_or_default(), kinds)?;
+        let mut fields = Fields::of_parameters(&parameters)?;
         let read = Self {
             wait_ms: fields.duration_ms("wait_ms", 0..=WAIT_MS_MAX)?,
             freshness: freshness(&mut fields)?,
@@ -59,7 +57,7 @@ impl ReadQuery {
     }
 }
 
-fn freshness(fields: &mut Fields<'_>) -> Result<Freshness, ApiError> {
+pub(super) fn freshness(fields: &mut Fields<'_>) -> Result<Freshness, ApiError> {
     let wanted = "\"linearizable\" or \"stale\"";
     match fields.value::<String>("consistency", wanted)?.as_deref() {
         None | Some("linearizable") => Ok(Freshness::Linearizable),

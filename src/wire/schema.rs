@@ -63,6 +63,24 @@ schemas! {
 /// A request's duration, in the schema alone: its value is read as a number of milliseconds.
 pub(super) enum DurationMs {}
 
+/// A setting that `null` clears, in the schema alone. `oneOf`, because elsewhere a `null` means as
+/// much as an absent field, and is not shown.
+pub(super) struct Setting<T>(std::marker::PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Setting<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("SettingOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(schemas: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "oneOf": [schemas.subschema_for::<T>(), { "type": "null" }] })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::de::DeserializeOwned;

@@ -5,7 +5,11 @@
 mod admin;
 mod backup;
 mod clients;
+mod contract_config;
+mod contract_output;
+mod contract_verbs;
 mod harness;
 mod import;
+mod operate;
 mod run;
 mod serve;

@@ -5,15 +5,25 @@
 
 mod admin;
 mod calls;
+mod contract_add;
+mod contract_claim;
+mod contract_errors;
+mod contract_holder;
+mod contract_read;
+mod contract_rules;
 mod disks;
 mod documents;
 mod errors;
 mod hostile;
 mod lease;
+mod list;
 mod longpoll;
 mod metrics;
 mod openapi;
+mod queues;
+mod retry;
 mod schemas;
 mod support;
 mod table;
 mod unavailable;
+mod workers;

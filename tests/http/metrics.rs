@@ -133,12 +133,27 @@ async fn requests_are_counted_by_the_template_of_their_route_and_never_by_their_
                 r#"queue_http_request_duration_seconds_bucket{le="+Inf",route="/work/get/{work_id}"}"#,
                 2.0,
             ),
-            ("queue_http_open_connections", 1.0),
         ],
     );
     let made_up =
         scrape.series.keys().find(|series| series.contains("made") || series.contains("BREW"));
     assert_eq!(made_up, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_connections_are_those_that_have_not_closed() {
+    let site = Site::start().await;
+    let held = [site.connect().await, site.connect().await];
+    // Its own is one more. Those of `start` may take a moment to be gone, and the held to be accepted.
+    let counts = async |expected: f64| {
+        while (Scrape::of(&site).await.value("queue_http_open_connections") - expected).abs() > 0.5
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, counts(3.0)).await.expect("two and the one that asks");
+    drop(held);
+    timeout(PATIENCE, counts(1.0)).await.expect("the one that asks");
 }
 
 #[tokio::test(flavor = "multi_thread")]

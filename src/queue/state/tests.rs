@@ -6,45 +6,65 @@ use bytes::Bytes;
 
 use super::*;
 use crate::queue::{
-    Add, Backoff, Beat, BeatStatus, Cancel, Claimed, Complete, Delay, Fail, Found, Grant,
-    Heartbeat, Holding, NewJob, OnDependencyFailure, Once, Payload, Record, Release, RequestId,
-    RestoreError, Retry, Stamp, Token, WorkerId,
+    Action, Add, Backoff, Beat, BeatStatus, Cancel, Claimed, Complete, Delay, Fail, Found, Grant,
+    Heartbeat, Holding, NewJob, OnDependencyFailure, Once, Operation, Payload, Record, Release,
+    RequestId, RestoreError, Retry, Stamp, Token, WorkerId,
 };
 
 /// A queue whose clocks a test moves by hand.
-struct Bench {
-    state: State,
-    stamp: Stamp,
+pub(in crate::queue) struct Bench {
+    pub(in crate::queue) state: State,
+    pub(in crate::queue) stamp: Stamp,
     requests: u64,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in crate::queue) fn new() -> Self {
         Self::with_limits(Limits::default())
     }
 
-    fn with_limits(limits: Limits) -> Self {
+    pub(in crate::queue) fn with_limits(limits: Limits) -> Self {
         let stamp = Stamp { clock: ClockMs(1_000), wall: WallMs(1_000_000) };
         Self { state: State::with_limits(limits), stamp, requests: 0 }
     }
 
-    fn pass(&mut self, ms: u64) -> Applied {
+    pub(in crate::queue) fn pass(&mut self, ms: u64) -> Applied {
         self.stamp.clock.0 += ms;
         self.stamp.wall.0 += ms;
         self.state.apply(&Entry { stamp: self.stamp, commands: Vec::new() })
     }
 
-    fn run(&mut self, command: Command) -> Result<Answer, Rejection> {
+    pub(in crate::queue) fn run(&mut self, command: Command) -> Result<Answer, Rejection> {
         let entry = Entry { stamp: self.stamp, commands: vec![command] };
         let mut applied = self.state.apply(&entry);
         applied.outcomes.remove(0).result
     }
 
-    fn add(&mut self, job: NewJob) -> Result<Answer, Rejection> {
+    /// Applies a command, and answers the changes as well.
+    pub(in crate::queue) fn apply(&mut self, command: Command) -> Applied {
+        self.state.apply(&Entry { stamp: self.stamp, commands: vec![command] })
+    }
+
+    pub(in crate::queue) fn operate(
+        &mut self,
+        request_id: &str,
+        action: Action,
+    ) -> Result<Answer, Rejection> {
+        let request_id = RequestId::parse(request_id).unwrap();
+        self.run(Command::Operate(Operation { request_id, action }))
+    }
+
+    /// Carries an operation out under an id of its own.
+    pub(in crate::queue) fn act(&mut self, action: Action) -> Result<Answer, Rejection> {
+        self.requests += 1;
+        self.operate(&format!("operation-{}", self.requests), action)
+    }
+
+    pub(in crate::queue) fn add(&mut self, job: NewJob) -> Result<Answer, Rejection> {
         self.run(Command::Add(Add { jobs: vec![job] }))
     }
 
-    fn fresh_claim(&mut self) -> Claim {
+    pub(in crate::queue) fn fresh_claim(&mut self) -> Claim {
         self.requests += 1;
         Claim {
             worker: WorkerId::parse("w1").unwrap(),
@@ -58,14 +78,14 @@ impl Bench {
         }
     }
 
-    fn claim_with(&mut self, claim: Claim) -> Vec<Claimed> {
+    pub(in crate::queue) fn claim_with(&mut self, claim: Claim) -> Vec<Claimed> {
         match self.run(Command::Claim(claim)) {
             Ok(Answer::Claimed(jobs)) => jobs,
             other => panic!("a claim answered {other:?}"),
         }
     }
 
-    fn claim(&mut self) -> Grant {
+    pub(in crate::queue) fn claim(&mut self) -> Grant {
         let claim = self.fresh_claim();
         match self.claim_with(claim).remove(0) {
             Claimed::Granted(grant) => grant,
@@ -73,27 +93,31 @@ impl Bench {
         }
     }
 
-    fn claim_ids(&mut self, edit: impl FnOnce(&mut Claim)) -> Vec<String> {
+    pub(in crate::queue) fn claim_ids(&mut self, edit: impl FnOnce(&mut Claim)) -> Vec<String> {
         let mut claim = self.fresh_claim();
         claim.max = 1000;
         edit(&mut claim);
         self.claim_with(claim).iter().map(|claimed| grant_in(claimed).job.to_string()).collect()
     }
 
-    fn complete(&mut self, grant: &Grant) -> Result<Answer, Rejection> {
+    pub(in crate::queue) fn complete(&mut self, grant: &Grant) -> Result<Answer, Rejection> {
         let (holding, then) = (held(grant), Vec::new());
         self.run(Command::Complete(Complete { holding, result: None, then }))
     }
 
-    fn fail(&mut self, grant: &Grant, retry: Retry) -> Result<Answer, Rejection> {
+    pub(in crate::queue) fn fail(
+        &mut self,
+        grant: &Grant,
+        retry: Retry,
+    ) -> Result<Answer, Rejection> {
         self.run(Command::Fail(Fail { holding: held(grant), error: None, retry }))
     }
 
-    fn release(&mut self, grant: &Grant) -> Result<Answer, Rejection> {
+    pub(in crate::queue) fn release(&mut self, grant: &Grant) -> Result<Answer, Rejection> {
         self.run(Command::Release(Release { holding: held(grant), delay_ms: 0 }))
     }
 
-    fn beat(&mut self, grant: &Grant, lease_ms: Option<u64>) -> BeatStatus {
+    pub(in crate::queue) fn beat(&mut self, grant: &Grant, lease_ms: Option<u64>) -> BeatStatus {
         let items = vec![Beat { holding: held(grant), lease_ms, progress: None }];
         match self.run(Command::Heartbeat(Heartbeat { worker: None, items })) {
             Ok(Answer::Heartbeat { items, .. }) => items[0].status,
@@ -101,7 +125,7 @@ impl Bench {
         }
     }
 
-    fn state_of(&self, id: &str) -> JobState {
+    pub(in crate::queue) fn state_of(&self, id: &str) -> JobState {
         match self.state.job(&id_of(id)) {
             Some(Found::Job(job)) => job.state,
             Some(Found::Tombstone(tombstone)) => tombstone.state,
@@ -109,27 +133,27 @@ impl Bench {
         }
     }
 
-    fn rev(&self) -> u64 {
+    pub(in crate::queue) fn rev(&self) -> u64 {
         self.state.rev().0
     }
 }
 
-fn grant_in(claimed: &Claimed) -> &Grant {
+pub(in crate::queue) fn grant_in(claimed: &Claimed) -> &Grant {
     match claimed {
         Claimed::Granted(grant) => grant,
         lost @ Claimed::Lost { .. } => panic!("{lost:?} where a grant was meant"),
     }
 }
 
-fn held(grant: &Grant) -> Holding {
+pub(in crate::queue) fn held(grant: &Grant) -> Holding {
     Holding { job: grant.job.clone(), token: grant.token }
 }
 
-fn id_of(text: &str) -> JobId {
+pub(in crate::queue) fn id_of(text: &str) -> JobId {
     JobId::parse(text).unwrap()
 }
 
-fn job(id: &str) -> NewJob {
+pub(in crate::queue) fn job(id: &str) -> NewJob {
     NewJob {
         id: id_of(id),
         queue: QueueName::parse("default").unwrap(),
@@ -151,7 +175,7 @@ fn job(id: &str) -> NewJob {
     }
 }
 
-fn job_in(id: &str, queue: &str, work_type: &str, priority: u8) -> NewJob {
+pub(in crate::queue) fn job_in(id: &str, queue: &str, work_type: &str, priority: u8) -> NewJob {
     NewJob {
         queue: QueueName::parse(queue).unwrap(),
         work_type: WorkType::parse(work_type).unwrap(),
@@ -191,6 +215,59 @@ fn claim_of_some_types_passes_over_the_others() {
     }
     let types = ["x", "z"].map(|name| WorkType::parse(name).unwrap());
     assert_eq!(bench.claim_ids(|claim| claim.work_types = types.to_vec()), ["4", "3", "1"]);
+}
+
+/// How long this takes at best, of several tries: what else the machine does only ever adds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured is the rules, not what they measure"
+)]
+fn fastest(mut run: impl FnMut()) -> std::time::Duration {
+    let time = |()| {
+        let start = std::time::Instant::now();
+        run();
+        start.elapsed()
+    };
+    [(); 5].map(time).into_iter().min().expect("five tries")
+}
+
+fn bench_with_others(others: u32) -> Bench {
+    let mut bench = Bench::new();
+    let jobs = (0..others).map(|number| job_in(&format!("x{number}"), "a", "x", 90));
+    bench.run(Command::Add(Add { jobs: jobs.collect() })).unwrap();
+    bench
+}
+
+// Situation: a thousand times as many jobs of another type. Claim: a claim does not look at them; a look at
+// each would take a thousand times as long, and thirty times is room for every cache and tree.
+/// api 2.claim.work-types.cost
+#[test]
+fn claim_costs_no_more_for_any_number_of_jobs_of_other_types() {
+    let cost = |others: u32| {
+        let mut bench = bench_with_others(others);
+        bench.add(job_in("y", "a", "y", 0)).unwrap();
+        let types = vec![WorkType::parse("y").unwrap()];
+        fastest(|| {
+            for _ in 0..20 {
+                let claim = Claim { work_types: types.clone(), ..bench.fresh_claim() };
+                let claimed = bench.claim_with(claim);
+                bench.release(grant_in(&claimed[0])).unwrap();
+            }
+        })
+    };
+    let (few, many) = (cost(20), cost(20_000));
+    assert!(many < few * 30, "{few:?} and {many:?}");
+}
+
+/// api 2.status.kept
+#[test]
+fn totals_cost_no_more_for_any_number_of_jobs() {
+    let cost = |others: u32| {
+        let bench = bench_with_others(others);
+        fastest(|| (0..100).for_each(|_| assert_eq!(bench.state.totals().total, u64::from(others))))
+    };
+    let (few, many) = (cost(20), cost(20_000));
+    assert!(many < few * 30, "{few:?} and {many:?}");
 }
 
 #[test]
@@ -250,6 +327,7 @@ fn heartbeat_makes_it_running_and_never_shortens_the_lease() {
     assert_eq!(bench.beat(&grant, None), BeatStatus::Extended { lease_expires_in_ms: 30_000 });
 }
 
+/// api 1.token.until-applied
 #[test]
 fn lease_past_its_deadline_holds_until_its_end_is_applied() {
     // One step an entry: the second lease is left over when the first one ends.
@@ -458,6 +536,7 @@ fn head_that_backs_off_holds_its_group_and_a_finished_one_frees_it() {
 
 // ---- calls that come twice (S3, S4, S6)
 
+/// api 1.repeat.newer-grant
 #[test]
 fn same_verb_under_a_spent_token_answers_as_it_did_even_after_a_newer_grant() {
     let mut bench = Bench::new();
@@ -478,6 +557,7 @@ fn same_verb_under_a_spent_token_answers_as_it_did_even_after_a_newer_grant() {
     assert_eq!(bench.rev(), rev);
 }
 
+/// api 1.repeat.claim
 #[test]
 fn repeated_claim_returns_the_same_grants_with_what_is_left_of_them() {
     let mut bench = Bench::new();
@@ -511,6 +591,7 @@ fn empty_answer_to_a_claim_is_not_remembered() {
     assert_eq!(bench.claim_with(claim).len(), 1);
 }
 
+/// api 1.repeat.claim.stored
 #[test]
 fn job_remembers_its_last_32_attempts_and_their_claims_only() {
     let mut bench = Bench::new();
@@ -572,6 +653,7 @@ fn invalid_follow_up_rejects_the_completion_and_leaves_the_lease() {
 
 // ---- retention and tombstones
 
+/// api 1.retention.leaves, 1.retention.exact.add, 1.retention.exact.get
 #[test]
 fn tombstone_answers_for_its_job_and_goes_in_its_time() {
     let mut bench = Bench::new();
@@ -587,6 +669,7 @@ fn tombstone_answers_for_its_job_and_goes_in_its_time() {
     assert_eq!(bench.state.job(&id_of("1")), None);
 }
 
+/// api 1.retention.429
 #[test]
 fn adds_are_refused_while_every_tombstone_is_taken() {
     let limits = Limits { retention_ms: 10, tombstones_max: 1, ..Limits::default() };
@@ -605,8 +688,53 @@ fn adds_are_refused_while_every_tombstone_is_taken() {
     assert!(matches!(bench.state.job(&id_of("2")), Some(Found::Tombstone(_))));
 }
 
+/// api 1.retention.exact.depends-on
+#[test]
+fn dependency_of_which_only_a_tombstone_is_left_counts_as_it_ended() {
+    let mut bench = Bench::new();
+    for id in ["done", "off"] {
+        bench.add(job(id)).unwrap();
+    }
+    let grant = bench.claim();
+    bench.complete(&grant).unwrap();
+    bench.run(Command::Cancel(Cancel { job: id_of("off") })).unwrap();
+    bench.pass(3_600_000);
+    for id in ["done", "off"] {
+        assert!(matches!(bench.state.job(&id_of(id)), Some(Found::Tombstone(_))));
+    }
+    bench.add(after("1", &["done"])).unwrap();
+    bench.add(after("2", &["off"])).unwrap();
+    assert_eq!((bench.state_of("1"), bench.state_of("2")), (JobState::Pending, JobState::Failed));
+}
+
+/// api 1.retention.tombstone
+#[test]
+fn tombstone_keeps_the_id_the_content_the_state_and_the_token_of_its_job() {
+    let mut bench = Bench::new();
+    bench.add(job("1")).unwrap();
+    let grant = bench.claim();
+    bench.complete(&grant).unwrap();
+    bench.pass(3_600_000);
+    let Some(Found::Tombstone(left)) = bench.state.job(&id_of("1")) else { panic!("a tombstone") };
+    assert_eq!((left.id, left.state), (id_of("1"), JobState::Completed));
+    assert_eq!(left.token, Some(grant.token));
+    let other = NewJob { priority: 1, ..job("1") };
+    let conflict = Rejection::JobIdConflict { job: id_of("1"), index: 0 };
+    assert_eq!(bench.add(other), Err(conflict));
+}
+
+/// api 1.retention.default, 1.retention.floor, 1.retention.most
+#[test]
+fn finished_jobs_and_tombstones_stay_as_long_as_the_contract_says() {
+    let limits = Limits::default();
+    assert_eq!(limits.retention_ms, 3_600_000, "an hour");
+    assert_eq!(limits.tombstone_floor_ms, 300_000, "five minutes");
+    assert_eq!(limits.tombstones_max, 5_000_000);
+}
+
 // ---- the revision and the chain (S16)
 
+/// api 1.rev.nothing-else
 #[test]
 fn neither_tick_nor_rejection_nor_duplicate_raises_the_revision() {
     let mut bench = Bench::new();
@@ -621,6 +749,7 @@ fn neither_tick_nor_rejection_nor_duplicate_raises_the_revision() {
     assert_ne!(bench.state.hash(), hash, "the chain knows of every entry");
 }
 
+/// api 1.rev.by-one
 #[test]
 fn each_change_of_a_job_raises_the_revision_by_one() {
     let mut bench = Bench::new();
@@ -688,8 +817,8 @@ fn records_that_are_not_a_whole_state_are_refused() {
 
     let mut of_the_future = whole.clone();
     let Ok(Record::Header(header)) = &mut of_the_future[0] else { panic!("the header is first") };
-    header.version = 2;
-    assert_eq!(refused(of_the_future), RestoreError::UnknownVersion { found: 2 });
+    header.version = 3;
+    assert_eq!(refused(of_the_future), RestoreError::UnknownVersion { found: 3 });
 
     let mut contradicting = whole;
     let Ok(Record::Header(header)) = &mut contradicting[0] else { panic!("the header is first") };
