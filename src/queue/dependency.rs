@@ -110,6 +110,9 @@ impl State {
     /// Settles one job, one of whose dependencies has ended; false when there is none.
     pub(super) fn settle_dependent(&mut self, changes: &mut Vec<Change>) -> bool {
         let Some((dependency, number)) = self.indexes.dependents.next() else { return false };
+        if self.clear(number, changes) {
+            return true; // A purged job waits for nothing any more.
+        }
         let ended_as = self.find(&dependency).map_or(JobState::Failed, |kept| kept.state());
         let job = self.job_numbered(number);
         let runs_anyway = job

@@ -45,7 +45,7 @@ impl State {
                 let repeated = spent
                     .as_ref()
                     .and_then(|spent| spent.answer(verb, || then().unwrap_or_default()));
-                repeated.map(Call::Repeated).ok_or_else(|| stale(job, spent))
+                repeated.map(Call::Repeated).ok_or_else(|| stale(&job, spent))
             }
             Some(Kept::Tombstone(tombstone)) => {
                 let spent = Spent::of_tombstone(tombstone, *token);
@@ -69,14 +69,14 @@ impl State {
         let mut repeated = Vec::new();
         let mut arguments = None; // hashed only when there is something to compare with
         for (token, number) in self.indexes.grants_to(claim) {
-            let job = self.job_numbered(number);
+            let job = self.current(self.job_numbered(number));
             let Some(attempt) = job.attempt_under(token).filter(|it| it.answered(claim)) else {
                 continue;
             };
             if attempt.arguments != *arguments.get_or_insert_with(|| chain::claim_hash(claim)) {
                 return Err(Rejection::RequestIdConflict);
             }
-            repeated.push(self.as_it_stands(job, token));
+            repeated.push(self.as_it_stands(&job, token));
         }
         Ok((!repeated.is_empty()).then_some(repeated))
     }

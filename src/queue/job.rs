@@ -165,7 +165,17 @@ impl Job {
     }
 
     pub(super) fn rank(&self) -> Rank {
-        Rank { urgency: PRIORITY_MAX.saturating_sub(self.priority), number: self.number }
+        Self::rank_of(self.priority, self.number)
+    }
+
+    /// The place of a job of that priority and number.
+    pub(super) fn rank_of(priority: u8, number: JobNumber) -> Rank {
+        Rank { urgency: PRIORITY_MAX.saturating_sub(priority), number }
+    }
+
+    /// The bytes that count for its queue's `max_bytes`.
+    pub(super) fn size(&self) -> u64 {
+        self.payload.bytes.len() as u64
     }
 
     pub(super) fn group(&self) -> Option<&GroupName> {

@@ -12,6 +12,7 @@
 )]
 
 mod backoff;
+mod bounds;
 mod chain;
 mod command;
 mod counts;
@@ -19,6 +20,7 @@ mod dependency;
 mod dispatch;
 mod enqueue;
 mod expiry;
+mod garbage;
 mod group;
 mod idempotency;
 mod ids;

@@ -8,8 +8,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    AttemptEnd, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName, QueueSettings,
-    RetryJobs, State, Token, Tombstone, WallMs, WorkType, WorkerId,
+    AttemptEnd, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName, QueueRecord,
+    QueueSettings, RETRY_MAX, RetryJobs, State, Token, Tombstone, WallMs, WorkType, WorkerId,
+    counts::StateCounts,
     job::{Attempt, Phase},
     state::Kept,
 };
@@ -209,19 +210,29 @@ impl State {
     /// A job, or its tombstone; `None` when the id is not known (any more).
     pub fn job(&self, id: &JobId) -> Option<Found> {
         Some(match self.find(id)? {
-            Kept::Job(job) => Found::Job(Box::new(self.view(job))),
+            Kept::Job(job) => Found::Job(Box::new(self.view(&job))),
             Kept::Tombstone(tombstone) => Found::Tombstone(TombstoneView::of(tombstone)),
         })
     }
 
     /// What a worker holds, the oldest lease first; at most `limit` jobs of it.
     pub fn for_worker(&self, worker: &WorkerId, limit: usize) -> Held {
-        let held = self.indexes.holders.get(worker);
-        let shown = held.into_iter().flatten().take(limit);
-        Held {
-            count: held.map_or(0, BTreeSet::len),
-            jobs: shown.map(|(_, number)| self.view(self.job_numbered(*number))).collect(),
+        let shown = self.leased_by(worker).take(limit);
+        Held { count: self.held_by(worker), jobs: shown.map(|job| self.view(job)).collect() }
+    }
+
+    /// How many jobs a worker holds.
+    pub(super) fn held_by(&self, worker: &WorkerId) -> usize {
+        if self.indexes.bounds.purging.is_empty() {
+            return self.indexes.holders.get(worker).map_or(0, BTreeSet::len);
         }
+        self.leased_by(worker).count()
+    }
+
+    fn leased_by(&self, worker: &WorkerId) -> impl Iterator<Item = &Job> {
+        let leased = self.indexes.holders.get(worker).into_iter().flatten();
+        let leased = leased.map(|(_, number)| &**self.job_numbered(*number));
+        leased.filter(|job| self.purged_as(job).is_none())
     }
 
     /// The kept counts.
@@ -233,8 +244,8 @@ impl State {
             by_type: counts.by_type.clone(),
             queues: self
                 .queues
-                .keys()
-                .map(|queue| (queue.clone(), self.totals_of(queue)))
+                .values()
+                .map(|record| (record.name.clone(), self.totals_of(record)))
                 .collect(),
             tombstones: self.tombstones.len() as u64,
         }
@@ -248,8 +259,9 @@ impl State {
             if page.items.len() >= limit || looked_at >= PAGE_SCAN_MAX {
                 return page;
             }
-            if filter.fits(job) {
-                page.items.push(self.view(job));
+            let job = self.current(job);
+            if filter.fits(&job) {
+                page.items.push(self.view(&job));
             }
             page.next = Some(*number);
         }
@@ -268,45 +280,56 @@ impl State {
 
     /// A queue; `None` when it does not exist.
     pub fn queue(&self, name: &QueueName) -> Option<QueueView> {
-        let _ = name;
-        unreachable!("not written yet")
+        self.queues.get(name).filter(|record| record.exists).map(|record| self.queue_view(record))
     }
 
     /// Every queue that exists, by name.
     pub fn queues(&self) -> Vec<QueueView> {
-        unreachable!("not written yet")
+        let existing = self.queues.values().filter(|record| record.exists);
+        existing.map(|record| self.queue_view(record)).collect()
     }
 
     /// The finished jobs that a bulk retry would put back now: its dry run.
     pub fn retriable(&self, retry: &RetryJobs) -> Vec<JobId> {
+        if self.queues.get(&retry.queue).is_none_or(|record| !record.exists) {
+            return Vec::new();
+        }
         let chosen = self.chosen(retry).into_iter();
         chosen.map(|number| self.job_numbered(number).id.clone()).collect()
     }
 
+    /// The finished jobs that a bulk retry puts back now, in add order: it stops before the first that
+    /// the queue has no room for.
     pub(super) fn chosen(&self, retry: &RetryJobs) -> Vec<JobNumber> {
-        let fits = |job: &&Arc<Job>| job.queue == retry.queue && job.state() == retry.state;
-        let limit = usize::try_from(retry.limit).unwrap_or(usize::MAX);
-        self.jobs.values().filter(fits).take(limit).map(|job| job.number).collect()
+        let counts = self.indexes.counts.queues.get(&retry.queue);
+        let finished = counts.into_iter().flat_map(|counts| counts.in_terminal_state(retry.state));
+        let mut room = self.room(&retry.queue);
+        let has_room = |number: &JobNumber| room.take(self.job_numbered(*number).size()).is_ok();
+        finished.take(retry.limit.min(RETRY_MAX) as usize).take_while(has_room).collect()
     }
 
-    /// How many jobs a worker holds.
-    pub(super) fn held_by(&self, worker: &WorkerId) -> usize {
-        self.indexes.holders.get(worker).map_or(0, BTreeSet::len)
-    }
-
-    fn totals_of(&self, queue: &QueueName) -> QueueTotals {
-        let Some(counts) = self.indexes.counts.queues.get(queue) else {
-            return QueueTotals::default();
-        };
-        let oldest = counts.pending.first();
-        QueueTotals {
-            by_status: counts.by_state.present(),
-            oldest_pending: oldest.map(|number| self.job_numbered(*number).added_at),
-            unfinished: 0,
-            is_paused: false,
+    fn queue_view(&self, record: &QueueRecord) -> QueueView {
+        QueueView {
+            name: record.name.clone(),
+            settings: record.settings.clone(),
+            totals: self.totals_of(record),
+            bytes: self.indexes.counts.bytes_of(&record.name),
         }
     }
 
+    fn totals_of(&self, record: &QueueRecord) -> QueueTotals {
+        let counts = self.indexes.counts.queues.get(&record.name);
+        let by_state = counts.map_or_else(StateCounts::default, |counts| counts.by_state);
+        let oldest = counts.and_then(|counts| counts.unfinished.first_pending());
+        QueueTotals {
+            by_status: by_state.present(),
+            unfinished: by_state.unfinished(),
+            oldest_pending: oldest.map(|number| self.job_numbered(number).added_at),
+            is_paused: record.settings.is_paused,
+        }
+    }
+
+    /// Shows a job as it is given; what a purge made of it must be in it.
     fn view(&self, job: &Job) -> JobView {
         let lease = job.lease().zip(job.holder()).map(|(lease, holder)| LeaseView {
             holder: holder.clone(),

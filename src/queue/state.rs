@@ -1,6 +1,6 @@
 //! The whole replicated state, and the one door through which it changes.
 
-use std::{hash::Hash, sync::Arc};
+use std::{borrow::Cow, hash::Hash, sync::Arc};
 
 use imbl::OrdMap;
 
@@ -103,8 +103,8 @@ pub enum Change {
 /// When time alone will next change the state; what the leader's tick waits for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deadlines {
-    /// The earliest lease, delay, backoff, expiry or end of retention, or the first operation or
-    /// worker to be forgotten, on the cluster clock.
+    /// The earliest lease, delay, backoff, expiry, end of a full window of a rate or end of retention,
+    /// or the first operation or worker to be forgotten, on the cluster clock.
     pub clock: Option<ClockMs>,
     /// The earliest `run_at_ms`, on the wall clock.
     pub wall: Option<WallMs>,
@@ -114,7 +114,8 @@ pub struct Deadlines {
 
 /// Where a job of some id is, if anywhere.
 pub(super) enum Kept<'state> {
-    Job(&'state Arc<Job>),
+    /// As it is, also when a purge covers it.
+    Job(Cow<'state, Arc<Job>>),
     Tombstone(&'state Tombstone),
 }
 
@@ -134,12 +135,13 @@ impl State {
             .map(|command| {
                 let result = self.carry_out(command, &mut changes);
                 let outcome = Outcome { rev: self.rev, result };
-                while steps_left > 0 && self.settle_dependent(&mut changes) {
+                while steps_left > 0 && self.go_on(&mut changes) {
                     steps_left -= 1;
                 }
                 outcome
             })
             .collect();
+        self.indexes.garbage.sweep();
         let applied = Applied { outcomes, changes };
         self.hash = chain::link(self.hash, self.rev, entry, &applied);
         if cfg!(debug_assertions) {
@@ -175,12 +177,11 @@ impl State {
 
     /// See [`Deadlines`].
     pub fn deadlines(&self) -> Deadlines {
-        let timers = &self.indexes.timers;
+        let Indexes { timers, bounds, .. } = &self.indexes;
+        let on_clock =
+            [timers.next_clock(), bounds.next_window(), self.next_burial(), self.next_forgotten()];
         Deadlines {
-            clock: [timers.next_clock(), self.next_burial(), self.next_forgotten()]
-                .into_iter()
-                .flatten()
-                .min(),
+            clock: on_clock.into_iter().flatten().min(),
             wall: timers.next_wall(),
             is_behind: self.is_behind(),
         }
@@ -220,19 +221,36 @@ impl State {
         changes: &mut Vec<Change>,
         edit: impl FnOnce(&mut Job),
     ) {
+        self.rev.0 += 1;
+        self.replace(number, changes, edit);
+    }
+
+    /// The same without a revision: for a job whose state was changed before, by a purge.
+    pub(super) fn replace(
+        &mut self,
+        number: JobNumber,
+        changes: &mut Vec<Change>,
+        edit: impl FnOnce(&mut Job),
+    ) {
         let job = editable(&mut self.jobs, number);
+        let was_leased = job.lease().is_some();
         let head_before = job.group().and_then(|group| self.indexes.groups.head(group));
         self.indexes.leave(job);
         edit(job);
         self.indexes.enter(job);
-        self.rev.0 += 1;
         changes.extend(self.indexes.change_of(job));
+        let on_grants = &self.indexes.bounds.on_grants;
+        let limited = (was_leased != job.lease().is_some() && on_grants.contains(&job.queue))
+            .then(|| job.queue.clone());
         let head = job.group().and_then(|group| self.indexes.groups.head(group));
         if let Some(head_before) = head_before.filter(|before| head != Some(*before)) {
             self.withdraw(head_before);
         }
         if let Some(head) = head {
             self.offer(head, changes);
+        }
+        if let Some(queue) = limited {
+            self.on_leased(&queue, changes);
         }
     }
 
@@ -269,15 +287,19 @@ impl State {
 
     pub(super) fn find(&self, id: &JobId) -> Option<Kept<'_>> {
         match *self.indexes.ids.get(id)? {
-            Place::Job(number) => self.jobs.get(&number).map(Kept::Job),
+            Place::Job(number) => self.jobs.get(&number).map(|job| Kept::Job(self.current(job))),
             Place::Tombstone(number) => self.tombstones.get(&number).map(Kept::Tombstone),
         }
     }
 
-    /// The end of a job that ends now.
+    /// The phase of a job that ends now.
     pub(super) fn ending(&self, how: EndState) -> Phase {
+        Phase::Ended(self.ending_as(how))
+    }
+
+    pub(super) fn ending_as(&self, how: EndState) -> Ending {
         let reap_at = self.clock.after(self.limits.retention_ms);
-        Phase::Ended(Ending { how, at: self.wall, reap_at })
+        Ending { how, at: self.wall, reap_at }
     }
 }
 
