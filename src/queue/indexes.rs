@@ -32,9 +32,9 @@ pub(super) struct Indexes {
     pub(super) counts: Counts,
     pub(super) dependents: Dependents,
     pub(super) groups: Groups,
+    pub(super) bounds: Bounds,
     pub(super) memories: Memories,
     pub(super) sightings: Sightings,
-    pub(super) bounds: Bounds,
     /// What each worker holds, the oldest grant first.
     pub(super) holders: BTreeMap<WorkerId, BTreeSet<(Token, JobNumber)>>,
     /// Which grants answered which claim, in the order of the grants. The key is a hint: whoever
@@ -71,8 +71,12 @@ impl Indexes {
         for (number, tombstone) in &state.tombstones {
             indexes.inter(tombstone, *number);
         }
-        state.workers.values().for_each(|worker| indexes.sightings.enter(worker));
-        state.memory.values().for_each(|remembered| indexes.memories.enter(remembered));
+        for worker in state.workers.values() {
+            indexes.sightings.enter(worker);
+        }
+        for remembered in state.memory.values() {
+            indexes.memories.enter(remembered);
+        }
         indexes.link(&state.jobs);
         indexes.close(&state.queues);
         indexes

@@ -1,13 +1,16 @@
 //! Entries at random: few names, so that they meet; tokens and requests of the past, so that calls
 //! repeat; and clocks that jump, stand still and go back.
 
+mod operations;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::queue::{
     Add, Answer, Applied, Backoff, Beat, Cancel, Claim, Claimed, ClockMs, Command, Complete, Delay,
     Entry, Fail, GroupName, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure,
-    Payload, QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType, WorkerId,
+    Operation, Payload, QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType,
+    WorkerId,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -32,6 +35,10 @@ impl Profile {
             tombstone_floor_ms: 6_000,
             tombstones_max: if seed.is_multiple_of(2) { 4 } else { 1_000 },
             steps_max: if seed.is_multiple_of(3) { 2 } else { 2_000 },
+            memory_ms: if seed % 4 < 2 { 2_000 } else { 300_000 },
+            memory_max: if seed % 7 < 2 { 12 } else { 1_000_000 },
+            worker_ms: [500, 3_000, 3_600_000][(seed / 2 % 3) as usize],
+            workers_max: [1, 2, 100, 100, 100][(seed / 3 % 5) as usize],
         };
         let (ids, jump_ms, releases) = match seed % 5 {
             0 => (2, 300, 10),
@@ -51,6 +58,7 @@ pub(crate) struct Generator {
     contents: BTreeMap<u32, NewJob>,
     holdings: Vec<Holding>,
     claims: Vec<Claim>,
+    operations: Vec<Operation>,
 }
 
 impl Generator {
@@ -63,6 +71,7 @@ impl Generator {
             contents: BTreeMap::new(),
             holdings: Vec::new(),
             claims: Vec::new(),
+            operations: Vec::new(),
         }
     }
 
@@ -80,6 +89,11 @@ impl Generator {
         Entry { stamp, commands }
     }
 
+    /// The seed of what is looked at.
+    pub(crate) fn look(&mut self) -> u64 {
+        self.rng.random()
+    }
+
     /// Tokens come from answers.
     pub(crate) fn learn(&mut self, applied: &Applied) {
         for outcome in &applied.outcomes {
@@ -94,16 +108,17 @@ impl Generator {
         self.holdings.drain(..old);
     }
 
-    fn below(&mut self, bound: u32) -> u32 {
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
         self.rng.random_range(0..bound.max(1))
     }
 
-    fn one_in(&mut self, of: u32) -> bool {
+    pub(super) fn one_in(&mut self, of: u32) -> bool {
         self.below(of) == 0
     }
 
     fn command(&mut self) -> Command {
-        match self.below(20) {
+        match self.below(25) {
+            20.. => Command::Operate(self.operation()),
             0..=4 => Command::Add(Add { jobs: self.jobs(4) }),
             5..=9 => Command::Claim(self.claim()),
             10 => Command::Start(self.holding()),
@@ -136,15 +151,15 @@ impl Generator {
         Command::Fail(Fail { holding, error, retry })
     }
 
-    fn id_numbered(number: u32) -> JobId {
+    pub(super) fn id_numbered(number: u32) -> JobId {
         JobId::parse(&format!("job-{number}")).unwrap()
     }
 
-    fn id(&mut self) -> JobId {
+    pub(super) fn id(&mut self) -> JobId {
         Self::id_numbered(self.rng.random_range(0..self.profile.ids))
     }
 
-    fn queue(&mut self) -> QueueName {
+    pub(super) fn queue(&mut self) -> QueueName {
         QueueName::parse(["a", "b", "c"][self.rng.random_range(0..3)]).unwrap()
     }
 
@@ -201,7 +216,7 @@ impl Generator {
             1 => Delay::Until(WallMs((self.wall + u64::from(self.below(400))) - 100)),
             _ => Delay::None,
         };
-        let bytes = Bytes::from(self.below(3).to_string());
+        let bytes = Bytes::from("0".repeat(self.below(30) as usize));
         NewJob {
             id: Self::id_numbered(number),
             queue: self.queue(),
@@ -251,8 +266,8 @@ impl Generator {
         }
     }
 
-    fn worker(&mut self) -> WorkerId {
-        WorkerId::parse(["w1", "w2"][self.rng.random_range(0..2)]).unwrap()
+    pub(super) fn worker(&mut self) -> WorkerId {
+        WorkerId::parse(["w1", "w2", "w3"][self.rng.random_range(0..3)]).unwrap()
     }
 
     /// Mostly new; else one of the last, as it was or altered.
@@ -287,7 +302,7 @@ impl Generator {
                 _ => None,
             },
             request_id: RequestId::parse(&format!("request-{number}")).unwrap(),
-            labels: BTreeMap::new(),
+            labels: self.one_in(3).then(|| ("zone".into(), "a".into())).into_iter().collect(),
         };
         self.claims.push(claim.clone());
         claim
