@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::queue::{
-    Add, Answer, Applied, Backoff, Beat, Cancel, Change, Claim, Claimed, ClockMs, Command,
-    Complete, Delay, Entry, Fail, GroupName, Heartbeat, Holding, JobId, Limits, NewJob,
-    OnDependencyFailure, Operation, Payload, QueueName, Release, RequestId, Retry, Stamp, Token,
-    WallMs, WorkType, WorkerId,
+    Add, Answer, Applied, Backoff, Beat, Cancel, Claim, Claimed, ClockMs, Command, Complete, Delay,
+    Entry, Fail, GroupName, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure,
+    Operation, Payload, QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType,
+    WorkerId,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -38,9 +38,9 @@ impl Profile {
         let limits = Limits {
             retention_ms,
             tombstone_floor_ms,
-            tombstones_max: if seed.is_multiple_of(2) { 4 } else { 1_000 },
-            steps_max: [2, 2_000, 2_000, 4, 2_000, 2_000][(seed % 6) as usize],
-            memory_ms: if is_forgetful || seed.is_multiple_of(4) { 1_500 } else { 300_000 },
+            tombstones_max: if seed / 4 % 3 == 0 { 4 } else { 1_000 },
+            steps_max: [2, 2_000, 4, 2_000][(seed % 4) as usize],
+            memory_ms: if is_forgetful || seed / 3 % 4 == 0 { 1_500 } else { 300_000 },
             memory_max: if is_forgetful { 12 } else { 1_000_000 },
             worker_ms: [500, 3_000, 3_600_000][(seed / 2 % 3) as usize],
             workers_max: [1, 2, 100, 100, 100][(seed / 3 % 5) as usize],
@@ -101,15 +101,8 @@ impl Generator {
         self.rng.random()
     }
 
-    /// Tokens come from answers; and whatever has ended may come again as something else.
+    /// Tokens come from answers.
     pub(crate) fn learn(&mut self, applied: &Applied) {
-        for change in &applied.changes {
-            if let Change::Ended { job, .. } = change
-                && self.one_in(2)
-            {
-                self.contents.retain(|_, new| new.id != *job);
-            }
-        }
         for outcome in &applied.outcomes {
             let Ok(Answer::Claimed(claimed)) = &outcome.result else { continue };
             for claimed in claimed {
@@ -133,8 +126,11 @@ impl Generator {
     fn command(&mut self) -> Command {
         match self.below(24) {
             20.. => Command::Operate(self.operation()),
-            0..=4 => Command::Add(Add { jobs: self.jobs(self.profile.ids.min(16) / 3 + 2) }),
-            5..=9 => Command::Claim(self.claim()),
+            0..=5 => {
+                let most = if self.profile.is_crowded { 7 } else { 3 };
+                Command::Add(Add { jobs: self.jobs(most) })
+            }
+            6..=9 => Command::Claim(self.claim()),
             10 => Command::Start(self.holding()),
             11 | 12 => Command::Heartbeat(self.heartbeat()),
             13 if self.profile.releases < 10 || self.one_in(10) => {
@@ -169,7 +165,11 @@ impl Generator {
         JobId::parse(&format!("job-{number}")).unwrap()
     }
 
+    /// Often one that was leased lately.
     pub(super) fn id(&mut self) -> JobId {
+        if !self.holdings.is_empty() && self.one_in(2) {
+            return self.holding().job;
+        }
         Self::id_numbered(self.rng.random_range(0..self.profile.ids))
     }
 
@@ -273,7 +273,7 @@ impl Generator {
                 Backoff::default()
             },
             expires_in_ms: self.one_in(6).then(|| u64::from(self.below(300))),
-            depends_on: if self.one_in(4) { self.dependencies() } else { Vec::new() },
+            depends_on: if self.one_in(6) { self.dependencies() } else { Vec::new() },
             on_dependency_failure: if self.one_in(3) {
                 OnDependencyFailure::Run
             } else {
@@ -295,7 +295,7 @@ impl Generator {
     /// Mostly new; else one of the last, as it was or altered.
     fn claim(&mut self) -> Claim {
         if !self.claims.is_empty() && self.one_in(3) {
-            let recent = u32::try_from(self.claims.len().min(12)).unwrap();
+            let recent = u32::try_from(self.claims.len().min(6)).unwrap();
             let place = self.claims.len() - 1 - self.below(recent) as usize;
             let mut claim = self.claims[place].clone();
             if self.one_in(6) {

@@ -43,8 +43,8 @@ impl Generator {
 
     /// Mostly few, so that memories have room for them.
     fn retry_jobs(&mut self) -> RetryJobs {
-        use JobState::{Cancelled, Completed, Expired, Failed, Pending, Running};
-        let states = [Cancelled, Cancelled, Completed, Expired, Failed, Failed, Pending, Running];
+        use JobState::{Cancelled, Completed, Expired, Failed, Running};
+        let states = [Cancelled, Cancelled, Cancelled, Completed, Expired, Failed, Failed, Running];
         RetryJobs {
             queue: self.queue(),
             state: states[self.below(8) as usize],
