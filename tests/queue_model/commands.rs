@@ -33,14 +33,14 @@ pub(crate) struct Profile {
 impl Profile {
     pub(crate) fn of(seed: u64) -> Self {
         let (retention_ms, tombstone_floor_ms) =
-            if seed / 5 % 3 == 0 { (4_000, 6_000) } else { (300, 500) };
+            if (seed / 5).is_multiple_of(3) { (4_000, 6_000) } else { (300, 500) };
         let is_forgetful = seed % 7 < 2;
         let limits = Limits {
             retention_ms,
             tombstone_floor_ms,
-            tombstones_max: if seed / 4 % 3 == 0 { 4 } else { 1_000 },
+            tombstones_max: if (seed / 4).is_multiple_of(3) { 4 } else { 1_000 },
             steps_max: [2, 2_000, 4, 2_000][(seed % 4) as usize],
-            memory_ms: if is_forgetful || seed / 3 % 4 == 0 { 1_500 } else { 300_000 },
+            memory_ms: if is_forgetful || (seed / 3).is_multiple_of(4) { 1_500 } else { 300_000 },
             memory_max: if is_forgetful { 12 } else { 1_000_000 },
             worker_ms: [500, 3_000, 3_600_000][(seed / 2 % 3) as usize],
             workers_max: [1, 2, 100, 100, 100][(seed / 3 % 5) as usize],
@@ -85,14 +85,14 @@ impl Generator {
     pub(crate) fn entry(&mut self) -> Entry {
         let jump = match self.below(10) {
             0 => u64::from(self.below(u32::try_from(self.profile.jump_ms).unwrap())),
-            1..=5 => u64::from(self.below(60)),
+            1..=5 => u64::from(self.below(80)),
             _ => 0,
         };
         self.clock += jump;
         self.wall = (self.wall + jump + u64::from(self.below(20))).saturating_sub(10);
         let back = if self.below(20) == 0 { u64::from(self.below(500)) } else { 0 };
         let stamp = Stamp { clock: ClockMs(self.clock - back.min(900)), wall: WallMs(self.wall) };
-        let commands = (0..self.below(17)).map(|_| self.command()).collect();
+        let commands = (0..self.below(21)).map(|_| self.command()).collect();
         Entry { stamp, commands }
     }
 
@@ -132,8 +132,8 @@ impl Generator {
             }
             6..=9 => Command::Claim(self.claim()),
             10 => Command::Start(self.holding()),
-            11 | 12 => Command::Heartbeat(self.heartbeat()),
-            13 if self.profile.releases < 10 || self.one_in(10) => {
+            11 => Command::Heartbeat(self.heartbeat()),
+            12 | 13 if self.profile.releases < 10 || self.one_in(10) => {
                 Command::Cancel(Cancel { job: self.id() })
             }
             _ => self.settle(),
@@ -226,7 +226,7 @@ impl Generator {
         }
         let job = self.new_job(number);
         // Else whatever comes under that id would be refused for as long as it is known.
-        if !self.contents.contains_key(&number) || self.one_in(3) {
+        if !self.contents.contains_key(&number) || self.one_in(10) {
             self.contents.insert(number, job.clone());
         }
         job
@@ -279,7 +279,7 @@ impl Generator {
             } else {
                 OnDependencyFailure::Fail
             },
-            group: self.one_in(3).then(|| self.group()),
+            group: self.one_in(if self.profile.is_crowded { 2 } else { 3 }).then(|| self.group()),
             tags: self
                 .one_in(4)
                 .then(|| ("tag".to_owned(), "value".to_owned()))
@@ -294,7 +294,7 @@ impl Generator {
 
     /// Mostly new; else one of the last, as it was or altered.
     fn claim(&mut self) -> Claim {
-        if !self.claims.is_empty() && self.one_in(3) {
+        if !self.claims.is_empty() && self.one_in(if self.profile.is_crowded { 2 } else { 3 }) {
             let recent = u32::try_from(self.claims.len().min(6)).unwrap();
             let place = self.claims.len() - 1 - self.below(recent) as usize;
             let mut claim = self.claims[place].clone();

@@ -42,7 +42,7 @@ struct Pair {
     twin: Option<State>,
 }
 
-const ENTRIES_PER_SEED: usize = 320;
+const ENTRIES_PER_SEED: usize = 260;
 const SEEDS: u64 = 230;
 
 fn run_seeds(seeds: std::ops::Range<u64>) {

@@ -28,13 +28,13 @@ impl Generator {
         if self.below(20) < if self.profile.is_crowded { 4 } else { 1 } {
             return Action::PurgeQueue(self.queue());
         }
-        match self.below(17) {
-            0..=4 => Action::RetryJob(self.id()),
+        match self.below(20) {
+            0..=4 | 17.. => Action::RetryJob(self.id()),
             5..=7 => Action::RetryJobs(self.retry_jobs()),
             8..=11 => Action::SetQueue(self.set_queue()),
             12..=13 => Action::PauseQueue { queue: self.queue(), is_paused: self.one_in(4) },
             14..=15 => Action::DeleteQueue(self.queue()),
-            _ => Action::DrainWorker {
+            16 => Action::DrainWorker {
                 worker: WorkerId::parse(&format!("w{}", 1 + self.below(4))).unwrap(),
                 is_draining: self.one_in(3),
             },
