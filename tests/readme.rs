@@ -28,6 +28,7 @@ fn the_main_job_runs_as_written() {
 
 // Situation: a person pastes the walk-through's three blocks into one shell. Claim: the killed leader costs no
 // job: all 22 are completed.
+/// api 4.serve.cluster
 #[test]
 fn the_walk_through_loses_no_job_when_the_leader_is_killed() {
     let _alone = alone();

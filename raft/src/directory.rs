@@ -307,6 +307,7 @@ mod tests {
         assert_eq!(found.identity(), &Identity { cluster_id: 99, ..identity(7, "prod", "a") });
     }
 
+    /// api 1.token.group.stored, 5.fault.other-cluster
     #[test]
     fn another_clusters_or_nodes_directory_is_refused() {
         let disk = Arc::new(MemoryDisk::new(Loss::Lose, 1));

@@ -98,6 +98,7 @@ mod tests {
     use super::*;
     use crate::wire::ApiError;
 
+    /// api 4.exit.codes
     #[test]
     fn every_code_of_the_contract_ends_as_its_status_says() {
         for &code in Code::ALL {

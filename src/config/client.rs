@@ -105,6 +105,7 @@ mod tests {
         ClientConfig::resolve(&raw, &surroundings)
     }
 
+    /// api 4.addr.list
     #[test]
     fn addresses_are_a_list_and_a_bare_host_is_http() {
         let config = resolve(&[("addr", "n1:1, http://n2:2/".into())], &[]).unwrap();

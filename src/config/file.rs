@@ -256,6 +256,7 @@ mod tests {
         ConfigFile::parse(Path::new("cluster.yaml"), text)
     }
 
+    /// api 5.file.seed
     #[test]
     fn the_older_systems_cluster_file_is_understood() {
         let file = yaml(
@@ -293,6 +294,7 @@ mod tests {
         assert_eq!(faults.0.len(), 6, "{lines}");
     }
 
+    /// api 5.file.formats
     #[test]
     fn toml_and_yaml_of_the_same_words_are_the_same_file() {
         let toml = ConfigFile::parse(

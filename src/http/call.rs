@@ -53,7 +53,7 @@ impl FromRequest<Site> for Call {
 async fn read(request: Request, site: &Site) -> Result<Call, Failure> {
     let (mut parts, body) = request.into_parts();
     let activity = parts.extensions.remove().expect("the gate adds the connection's activity");
-    let hold = hold(&parts.headers, site.limits.hold)?;
+    let hold = hold(&parts.headers, site.limits.hold.get())?;
     let idempotency_key = idempotency_key(&parts.headers)?;
     let body = match parts.method {
         Method::GET | Method::HEAD => Bytes::new(),
@@ -70,6 +70,19 @@ impl Call {
     /// be 8 MiB of blanks, which nothing counts any more.
     pub(super) fn take_body(&mut self) -> Bytes {
         std::mem::take(&mut self.body)
+    }
+
+    /// The body of a call that takes no query. A parameter is refused by its name: whoever says
+    /// something there would else believe that it was heard.
+    pub(super) fn body_alone(&mut self) -> Result<Bytes, ApiError> {
+        let Some(parameter) = self.query.as_deref().filter(|query| !query.is_empty()) else {
+            return Ok(self.take_body());
+        };
+        let name = parameter.split(['=', '&']).next().unwrap_or_default();
+        Err(ApiError::invalid(
+            name,
+            "is in the query, which this call does not take; send it in the body",
+        ))
     }
 
     /// A job with its identity: its own id, or one made from the caller's key for the request and its
@@ -196,6 +209,7 @@ mod tests {
         hold(&headers, Duration::from_secs(5))
     }
 
+    /// api 1.hold.header
     #[test]
     fn a_hold_is_the_servers_unless_asked_and_at_most_a_minute() {
         let servers = Duration::from_millis(7);

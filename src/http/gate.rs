@@ -13,11 +13,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::Instant;
 
 use super::{
-    Exposure, Limits,
+    Exposure, Limits, Operator,
     answer::{Failure, X_QUEUE_REV},
     body::{Budget, Tracked},
     connection::Activity,
     meters::Meters,
+    operator::Peer,
 };
 use crate::{
     node::Handle,
@@ -38,6 +39,7 @@ pub(super) struct Site {
     pub(super) bound: SocketAddr,
     pub(super) exposure: Exposure,
     pub(super) meters: Meters,
+    pub(super) operator: Option<Arc<dyn Operator>>,
 }
 
 /// The one door: admits a request, has it routed, and stamps the answer.
@@ -59,6 +61,7 @@ impl Gate {
     pub(super) async fn answer(
         self,
         activity: Arc<Activity>,
+        peer: Peer,
         mut request: hyper::Request<Incoming>,
     ) -> Response<Tracked> {
         let (method, came_at) = (request.method().clone(), Instant::now());
@@ -67,6 +70,7 @@ impl Gate {
         let mut response = match admitted(&request, &self.site) {
             Ok(()) => {
                 request.extensions_mut().insert(activity);
+                request.extensions_mut().insert(peer);
                 let request: Request = request.map(axum::body::Body::new);
                 let Ok(response) = self.router.call(request).await;
                 response

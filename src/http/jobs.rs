@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) async fn add(mut call: Call) -> Result<Answer, Failure> {
-    let request = AddRequest::parse(&call.take_body())?;
+    let request = AddRequest::parse(&call.body_alone()?)?;
     let job = call.new_job(request, 0, call.idempotency_key.as_ref())?;
     let outcome = call.submit_one(Command::Add(Add { jobs: vec![job] })).await?;
     let (answer, rev) = accepted(outcome, Place::Alone)?;
@@ -28,7 +28,7 @@ pub(super) async fn add(mut call: Call) -> Result<Answer, Failure> {
 }
 
 pub(super) async fn add_batch(mut call: Call) -> Result<Answer, Failure> {
-    let batch = AddBatchRequest::parse(&call.take_body())?;
+    let batch = AddBatchRequest::parse(&call.body_alone()?)?;
     let key = batch.request_id.or_else(|| call.idempotency_key.clone());
     let items = batch.items.into_iter().enumerate();
     let jobs = items.map(|(index, job)| {
@@ -87,6 +87,6 @@ fn batch_answer(items: Vec<Item<AddedItem>>, rev: Rev) -> Answer {
 }
 
 pub(super) async fn cancel(mut call: Call) -> Result<Answer, Failure> {
-    let job = CancelRequest::parse(&call.take_body())?.work_id;
+    let job = CancelRequest::parse(&call.body_alone()?)?.work_id;
     call.settle(job.clone(), Command::Cancel(Cancel { job })).await
 }

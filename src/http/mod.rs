@@ -4,7 +4,7 @@
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
 //!      one file a resource: jobs · claims · settle · read · list · retry            │
-//!                           queues · workers · cluster  ◀───────────────────────────┘
+//!                           queues · workers · cluster · admin  ◀───────────────────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
@@ -12,6 +12,7 @@
 //!
 //! **Invariant:** whatever goes wrong, the answer is the JSON of [`crate::wire::ApiError`].
 
+mod admin;
 mod answer;
 mod body;
 mod call;
@@ -28,6 +29,7 @@ mod list;
 mod meters;
 mod metrics;
 mod openapi;
+mod operator;
 mod options;
 mod present;
 mod queues;
@@ -40,5 +42,6 @@ mod settle;
 mod stream;
 mod workers;
 
+pub use operator::Operator;
 pub use options::*;
 pub use server::*;

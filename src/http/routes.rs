@@ -4,6 +4,7 @@
 use axum::{Router, extract::Request, middleware::map_response, response::Response};
 
 use super::{
+    admin,
     answer::Failure,
     claims, cluster,
     gate::Site,
@@ -18,12 +19,13 @@ use crate::{
     wire::{
         AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, ApiError, CancelRequest,
         ClaimBatchResponse, ClaimRequest, ClaimResponse, Code, CompleteBatchRequest,
-        CompleteBatchResponse, CompleteRequest, ElectionStatus, FailRequest, ForNodeResponse,
-        GetResponse, Health, HeartbeatRequest, HeartbeatResponse, LeaseStatus, ListQuery,
-        ListResponse, NamesQuery, NodeStatus, OperationRequest, QueueOperated, QueueResponse,
-        QueuesResponse, ReadQuery, Ready, ReleaseRequest, RetryRequest, RetryResponse,
-        SetQueueRequest, SetQueueResponse, SettleResponse, StartRequest, WorkStatus,
-        WorkerOperated, WorkerResponse, WorkersResponse,
+        CompleteBatchResponse, CompleteRequest, ConfigChange, ConfigResponse, ElectionStatus,
+        FailRequest, ForNodeResponse, GetResponse, Health, HeartbeatRequest, HeartbeatResponse,
+        LeaseStatus, ListQuery, ListResponse, NamesQuery, NodeStatus, OperationRequest,
+        QueueOperated, QueueResponse, QueuesResponse, ReadQuery, Ready, ReleaseRequest,
+        RetryRequest, RetryResponse, SetQueueRequest, SetQueueResponse, SettleResponse,
+        ShutdownResponse, SnapshotResponse, StartRequest, WorkStatus, WorkerOperated,
+        WorkerResponse, WorkersResponse,
     },
 };
 
@@ -47,6 +49,7 @@ pub(super) fn table() -> Vec<(&'static str, Vec<Route>)> {
         ("queues", queues()),
         ("workers", workers()),
         ("node", node()),
+        ("admin", admin()),
     ]
 }
 
@@ -216,6 +219,28 @@ fn node() -> Vec<Route> {
         get("/openapi.json", openapi::openapi)
             .says("This document, made from the table of routes.")
             .answers_media("application/json"),
+    ]
+}
+
+fn admin() -> Vec<Route> {
+    vec![
+        post("/admin/shutdown", admin::shutdown)
+            .says("Stops this node as SIGTERM does; from its own machine alone, as all of these.")
+            .answers::<ShutdownResponse>()
+            .with_statuses(&[202]),
+        get("/admin/config", admin::config)
+            .says("Every setting of this node, and where its value came from.")
+            .answers::<ConfigResponse>(),
+        post("/admin/config", admin::change_config)
+            .says("Changes what can change while the node runs, all or nothing.")
+            .takes::<ConfigChange>()
+            .answers::<ConfigResponse>(),
+        post("/admin/snapshot", admin::snapshot)
+            .says("Writes a snapshot of this node's replica now.")
+            .answers::<SnapshotResponse>(),
+        get("/admin/backup", admin::backup)
+            .says("A copy of the whole queue, with a checksum at its end.")
+            .answers_media(admin::OCTETS),
     ]
 }
 

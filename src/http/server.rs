@@ -1,6 +1,11 @@
 //! The accept loop: hyper serves each connection, under one watchdog each.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -22,6 +27,7 @@ use super::{
     connection::Activity,
     gate::{Gate, Site},
     meters::Meters,
+    operator::Peer,
     routes,
     stream::Stream,
 };
@@ -94,6 +100,7 @@ pub fn serve_on(
         bound: local_addr,
         exposure: options.exposure,
         meters: Meters::new(),
+        operator: options.operator,
     };
     let meters = site.meters.clone();
     let gate = Gate::new(site.clone(), routes::router(site));
@@ -163,10 +170,12 @@ impl Front {
 
     async fn serve(self, stream: TcpStream, watcher: Watcher, place: OwnedSemaphorePermit) {
         let (_open, activity) = (self.meters.connection(), Activity::new(&self.limits));
+        // A connection that is gone already comes from nowhere.
+        let peer = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
         let stream = TokioIo::new(Stream::new(stream, Arc::clone(&activity)));
         let (gate, own_activity) = (self.gate, Arc::clone(&activity));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let answer = gate.clone().answer(Arc::clone(&own_activity), request);
+            let answer = gate.clone().answer(Arc::clone(&own_activity), Peer(peer), request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.builder.serve_connection(stream, service).into_owned();

@@ -17,26 +17,26 @@ use crate::{
 };
 
 pub(super) async fn start(mut call: Call) -> Result<Answer, Failure> {
-    let start = StartRequest::parse(&call.take_body())?;
+    let start = StartRequest::parse(&call.body_alone()?)?;
     let holding = Holding { job: start.work_id.clone(), token: start.token };
     call.settle(start.work_id, Command::Start(holding)).await
 }
 
 pub(super) async fn heartbeat(mut call: Call) -> Result<Answer, Failure> {
-    let heartbeat = command::heartbeat(HeartbeatRequest::parse(&call.take_body())?);
+    let heartbeat = command::heartbeat(HeartbeatRequest::parse(&call.body_alone()?)?);
     let outcome = call.submit_one(Command::Heartbeat(heartbeat)).await?;
     let (answer, rev) = accepted(outcome, Place::Batch("items"))?;
     Ok(Answer::ok(&present::heartbeat(answer, rev)).at(rev))
 }
 
 pub(super) async fn complete(mut call: Call) -> Result<Answer, Failure> {
-    let complete = CompleteRequest::parse(&call.take_body())?;
+    let complete = CompleteRequest::parse(&call.body_alone()?)?;
     let work_id = complete.work_id.clone();
     call.settle(work_id, call.complete(complete)).await
 }
 
 pub(super) async fn complete_batch(mut call: Call) -> Result<Answer, Failure> {
-    let batch = CompleteBatchRequest::parse(&call.take_body())?;
+    let batch = CompleteBatchRequest::parse(&call.body_alone()?)?;
     let items = batch.items.into_iter().map(|item| {
         let item = item?;
         Ok((item.work_id.clone(), call.complete(item)))
@@ -65,11 +65,11 @@ fn completed(work_id: JobId, outcome: Outcome, index: usize) -> Item<SettleRespo
 }
 
 pub(super) async fn fail(mut call: Call) -> Result<Answer, Failure> {
-    let fail = FailRequest::parse(&call.take_body())?;
+    let fail = FailRequest::parse(&call.body_alone()?)?;
     call.settle(fail.work_id.clone(), Command::Fail(command::fail(fail))).await
 }
 
 pub(super) async fn release(mut call: Call) -> Result<Answer, Failure> {
-    let release = ReleaseRequest::parse(&call.take_body())?;
+    let release = ReleaseRequest::parse(&call.body_alone()?)?;
     call.settle(release.work_id.clone(), Command::Release(command::release(release))).await
 }

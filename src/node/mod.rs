@@ -17,6 +17,7 @@
 //! the request's deadline. It remembers one thing of its past: whether it may have been proposed.
 
 mod admission;
+mod backup;
 mod calls;
 mod claims;
 mod clock;
@@ -43,6 +44,7 @@ mod tries;
 mod waiters;
 
 pub use admission::{LaneLoad, Limits};
+pub use backup::{Backup, BackupCheck, BackupFault};
 pub use clock::*;
 pub use figures::Figures;
 pub use handle::*;

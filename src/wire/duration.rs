@@ -14,6 +14,7 @@ pub fn parse_duration_ms(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// api 1.time.strings
     #[test]
     fn durations_are_read_as_people_write_them() {
         let cases = [

@@ -189,6 +189,7 @@ mod tests {
         }
     }
 
+    /// api 1.error.shape
     #[test]
     fn an_error_has_the_contracts_five_fields() {
         let error = ApiError::invalid("priority", "must be an integer from 0 to 100");
@@ -196,6 +197,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&error).unwrap(), golden);
     }
 
+    /// api 1.error.applied.unknown
     #[test]
     fn only_a_lost_answer_is_unknown() {
         let unknown = Code::ALL.iter().filter(|code| code.applied() == Applied::Unknown);

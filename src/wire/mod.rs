@@ -8,6 +8,7 @@
 //! so that aliases and the shorthand of `add` have one home. Responses are plain serde structs, which
 //! a client reads leniently: an unknown field of a newer server is no error.
 
+mod admin;
 mod claims;
 mod cluster;
 mod duration;
@@ -23,6 +24,7 @@ mod schema;
 mod settle;
 mod workers;
 
+pub use admin::*;
 pub use claims::*;
 pub use cluster::*;
 pub use duration::parse_duration_ms;

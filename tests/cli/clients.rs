@@ -14,6 +14,7 @@ fn user_and_server() -> (User, Server) {
     (user, server)
 }
 
+/// api 4.verbs, 4.exit.0
 #[test]
 fn a_job_goes_from_add_to_completed() {
     let (user, _server) = user_and_server();
@@ -121,6 +122,7 @@ fn a_conflict_and_a_missing_job_have_their_own_codes() {
     assert_eq!(user.queue(&["heartbeat", "a", "--token", "1"]).with_code(4), "lost");
 }
 
+/// api 4.add.wait
 #[test]
 fn waiting_ends_when_the_job_does() {
     let (user, _server) = user_and_server();
@@ -133,6 +135,7 @@ fn waiting_ends_when_the_job_does() {
     assert_eq!(user.queue(&["get", "b"]).with_code(0), "b pending", "it is still to be done");
 }
 
+/// api 4.claim.max
 #[test]
 fn many_jobs_are_claimed_at_once_and_printed_in_every_format() {
     let (user, _server) = user_and_server();
@@ -150,6 +153,7 @@ fn many_jobs_are_claimed_at_once_and_printed_in_every_format() {
     assert_eq!(table.trim(), "no work available");
 }
 
+/// api 4.addr.next
 #[test]
 fn no_server_is_worth_a_retry_and_the_next_address_is_tried() {
     let (mut user, server) = user_and_server();
@@ -186,6 +190,7 @@ fn a_node_without_a_leader_is_passed_over_for_one_that_knows() {
     assert!(user.queue(&["status", "--addr", &both]).with_code(0).contains("leader n1"));
 }
 
+/// api 4.precedence.client
 #[test]
 fn the_clients_configuration_file_is_found_and_flags_beat_it() {
     let (user, server) = {
@@ -227,7 +232,7 @@ fn help_is_short_and_shows_examples() {
     let user = User::new();
     let help = user.queue(&["-h"]).with_code(0);
     assert!(help.contains("queue add --payload") && help.contains("Exit codes"), "{help}");
-    assert!(help.lines().count() < 50, "{} lines", help.lines().count());
+    assert!(help.lines().count() < 70, "{} lines", help.lines().count());
     assert!(user.queue(&["--version"]).with_code(0).starts_with("queue "));
 }
 

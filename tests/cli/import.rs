@@ -19,6 +19,7 @@ fn lines(count: u32) -> String {
     lines.join("\n") + "\n"
 }
 
+/// api 4.add.file
 #[test]
 fn every_line_becomes_a_job_and_a_repeated_import_adds_nothing() {
     let (user, _server) = user_and_server();
@@ -35,6 +36,7 @@ fn every_line_becomes_a_job_and_a_repeated_import_adds_nothing() {
     assert_eq!(status["work"]["total_items"], 2500);
 }
 
+/// api 4.exit.1
 #[test]
 fn a_bad_line_is_named_and_what_was_acknowledged_is_counted() {
     let (user, _server) = user_and_server();
@@ -71,6 +73,7 @@ fn stdin_is_a_file_too() {
     user.queue(&["add", "--file", "/nonexistent"]).complaint(2);
 }
 
+/// api 4.exit.130
 #[test]
 fn an_interrupted_import_says_how_far_it_came() {
     let (user, _server) = user_and_server();

@@ -4,6 +4,7 @@ use rustix::process::Signal;
 
 use crate::harness::{PATIENCE, Server, User, finish, signal, until};
 
+/// api 4.run.server, 4.run.output
 #[test]
 fn a_command_runs_as_a_job_on_the_server_that_answers() {
     let mut user = User::new();
@@ -24,6 +25,7 @@ fn a_command_runs_as_a_job_on_the_server_that_answers() {
     assert!(job.contains("\"result\":{\"exit_code\":0}"), "{job}");
 }
 
+/// api 4.run.embedded, 4.run.status
 #[test]
 fn without_a_server_the_process_is_one_and_leaves_nothing_behind() {
     let user = User::new();

@@ -16,6 +16,7 @@ fn refusal(user: &User, words: &[&str]) -> String {
     complaint
 }
 
+/// api 4.serve.no-flags
 #[test]
 fn no_flags_is_a_single_voter_that_is_ready_to_use() {
     let mut user = User::new();
@@ -103,6 +104,7 @@ fn a_corrupt_log_is_refused_loudly() {
     assert_eq!(complaint.lines().count(), 1, "{complaint}");
 }
 
+/// api 5.fault.nothing-written
 #[test]
 fn every_fault_of_a_configuration_is_reported_and_nothing_is_written() {
     let user = User::new();
@@ -145,6 +147,7 @@ fn printed_settings_say_where_they_came_from() {
     assert!(!user.path(".local").exists(), "nothing is written");
 }
 
+/// api 4.serve.config
 #[test]
 fn one_cluster_file_starts_three_nodes_and_one_may_die() {
     let user = User::new();

@@ -40,6 +40,7 @@ fn nothing_acknowledged_is_lost_when_all_voters_are_killed_at_once() {
 
 // Situation: the same, with the power cut too: the voters' disks hold back what was not synced, and at
 // the kill it is lost, kept in part, or torn, as the seed has it. Claim: the same.
+/// api 1.ack.fsynced
 #[test]
 fn nothing_acknowledged_is_lost_when_the_power_fails_for_all_voters_at_once() {
     kill_all_again_and_again(|seed| {

@@ -46,6 +46,7 @@ async fn the_seeds_commands_add_show_and_claim() {
     assert_eq!(nothing["rev"], claim["rev"], "an empty claim raises no revision");
 }
 
+/// api 1.error.409.id-conflict, 2.add.status
 #[tokio::test(flavor = "multi_thread")]
 async fn adding_again_answers_200_and_duplicate() {
     let site = Site::start().await;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::Site;
 
+/// api 1.error.400.json
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_parse_is_invalid_json() {
     let site = Site::start().await;
@@ -107,6 +108,7 @@ async fn a_spent_token_is_told_how_it_ended_and_who_holds_the_job_now() {
     assert_eq!(made_up.failed(409, "stale_token")["ended_as"], Value::Null);
 }
 
+/// api 1.error.409.wrong-state
 #[tokio::test(flavor = "multi_thread")]
 async fn a_completed_job_cannot_be_cancelled() {
     let site = Site::start().await;
@@ -130,6 +132,7 @@ async fn what_is_too_large_says_how_large_it_may_be() {
     site.post("/work/fail", &error).await.failed(413, "payload_too_large");
 }
 
+/// api 1.error.413.body
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_over_eight_mebibytes_is_refused_before_it_is_read() {
     let site = Site::start().await;
@@ -155,6 +158,7 @@ async fn a_body_over_eight_mebibytes_is_refused_before_it_is_read() {
     site.raw(&chunked).await.unwrap().failed(413, "payload_too_large");
 }
 
+/// api 1.error.409.dependency-cycle, 2.add.depends-on.circle
 #[tokio::test(flavor = "multi_thread")]
 async fn a_circle_of_dependencies_is_refused() {
     let site = Site::start().await;
@@ -183,6 +187,7 @@ async fn pages_of_other_sites_are_forbidden() {
     assert_eq!(site.get("/work/status").await.json()["total_items"], 3);
 }
 
+/// api 1.error.503.shutting-down
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_node_says_that_it_is_shutting_down() {
     let site = Site::start().await;

@@ -52,6 +52,7 @@ async fn trickle(stream: &mut TcpStream, byte: u8) {
     timeout(PATIENCE, closed).await.expect("the server closes");
 }
 
+/// api 1.error.nothing-else
 #[tokio::test(flavor = "multi_thread")]
 async fn random_bytes_get_an_error_of_the_table_or_nothing() {
     let site = Site::with(impatient()).await;
@@ -66,6 +67,7 @@ async fn random_bytes_get_an_error_of_the_table_or_nothing() {
     assert_eq!(site.get("/health").await.status, 200);
 }
 
+/// api 1.error.nothing-else
 #[tokio::test(flavor = "multi_thread")]
 async fn random_json_gets_an_error_of_the_table() {
     let site = Site::start().await;
@@ -79,6 +81,7 @@ async fn random_json_gets_an_error_of_the_table() {
     }
 }
 
+/// api 1.error.nothing-else
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_http_gets_the_contracts_json() {
     let site = Site::start().await;
@@ -179,6 +182,7 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     assert_eq!(read_reply(&mut third).await.unwrap().status, 200);
 }
 
+/// api 1.http.versions
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_is_spoken_on_the_same_port() {
     let site = Site::start().await;

@@ -31,6 +31,7 @@ async fn a_long_poll_without_work_ends_in_time() {
 
 // Situation: a worker hung up while it waited, and another waits behind it. Claim: the job goes to the
 // one that is there, at its first attempt or after a release that does not count.
+/// api 2.claim.gone
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiter_whose_connection_is_gone_is_passed_over() {
     let site = Site::start().await;
@@ -67,6 +68,7 @@ async fn a_grant_that_nobody_can_receive_goes_back() {
 // Situation: a worker claims far more than the sockets' buffers hold, reads none of it and goes. Claim:
 // the server releases all of it, the attempts not counted; but what was claimed under a request id of
 // the worker's own stays with it, because the worker will ask again.
+/// api 2.claim.unwritten
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_whose_answer_cannot_be_written_go_back_unless_the_worker_can_repeat_its_claim() {
     let site = Site::start().await;

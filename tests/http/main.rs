@@ -3,7 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper fails its test")]
 
+mod admin;
 mod calls;
+mod contract_add;
+mod contract_claim;
+mod contract_errors;
+mod contract_holder;
+mod contract_read;
+mod contract_rules;
 mod disks;
 mod documents;
 mod errors;

@@ -45,6 +45,7 @@ async fn add_held(site: &Site, work_id: &str, hold_ms: &str) -> Reply {
     site.send("POST", "/work/add", &[("X-Queue-Hold-Ms", hold_ms)], body.as_bytes()).await
 }
 
+/// api 1.error.503.not-ready, 1.error.503.retry-after
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_in_no_cluster_is_not_ready() {
     // Nobody listens on port 1: the other voters are never found.
@@ -70,6 +71,7 @@ async fn poll(site: &Site) -> TcpStream {
     stream
 }
 
+/// api 1.error.429.too-many-waiters, 1.error.429.retry-after
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_too_many_is_told_so_and_the_waiting_one_stays() {
     let limits = node::Limits { claims: 1, ..node::Limits::default() };
@@ -95,6 +97,7 @@ async fn a_claim_too_many_is_told_so_and_the_waiting_one_stays() {
 // Situation: the log's disk does not answer, so what is proposed is neither durable nor refused. Claim:
 // whoever proposed is told that nobody knows, whoever came too late for the lane that certainly nothing
 // happened; and when the disk answers again, the command is found to have been carried out once.
+/// api 1.hold.504, 1.error.429.rate-limited, 1.error.504
 #[tokio::test(flavor = "multi_thread")]
 async fn an_add_whose_disk_hangs_has_an_unknown_outcome_and_may_be_repeated() {
     let stuck = Arc::new(Stuck::default());
@@ -124,6 +127,7 @@ async fn leader_of(sites: &[Site]) -> usize {
     eventually("there is a leader", async || sites.iter().position(leads)).await
 }
 
+/// api 1.hold.held, 1.hold.header, 1.hold.503, 1.read.stale.local, 1.error.503.no-leader
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_held_without_a_leader_and_then_certainly_not_applied() {
     let mut sites = cluster(Setup::three()).await;
@@ -167,6 +171,7 @@ async fn until_it_has_room(site: &Site, has_room: bool) {
     .await;
 }
 
+/// api 1.error.503.disk-full
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nearly_full_disk_refuses_adds_and_nothing_else() {
     let gauge = Arc::new(Gauge::with(1000));

@@ -197,6 +197,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, left: &T, right: &T) -> Resu
 
 // Two halves, so that they run side by side.
 
+/// api 1.token.unique, 2.status.kept
 #[test]
 fn rules_agree_with_the_model_over_random_commands_from_seed_0() {
     run_seeds(0..SEEDS);

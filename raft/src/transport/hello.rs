@@ -192,6 +192,7 @@ mod tests {
         assert!(matches!(Hello::from_body(&body[..20]), Err(HelloError::Decode(_))));
     }
 
+    /// api 1.token.group.sent
     #[test]
     fn only_who_was_dialled_answers() {
         let me = Peer { id: 2, label: "b".to_owned(), address: "h:2".to_owned() };

@@ -23,6 +23,7 @@ async fn three_with_cables() -> (Vec<Node>, Vec<CutNet>) {
     (nodes, cables)
 }
 
+/// api 1.ack.majority
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_is_replaced_and_what_it_took_alone_is_unknown() {
     let (mut nodes, cables) = three_with_cables().await;

@@ -26,6 +26,7 @@ fn origin(config: &Config, key: &str) -> String {
     config.explained.iter().find(|line| line.key == key).unwrap().origin.to_string()
 }
 
+/// api 1.http.port, 1.http.loopback, 1.peers.port, 1.hold.default
 #[test]
 fn nothing_given_is_a_single_voter_on_loopback() {
     let config = resolve(&[], &[], "").unwrap();

@@ -28,6 +28,7 @@ fn a_stale_token_tells_who_holds_the_job() {
     assert_eq!(serde_json::to_string(&error).unwrap(), golden);
 }
 
+/// api 1.retention.429
 #[test]
 fn every_rejection_has_its_row() {
     let cases = [

@@ -77,6 +77,7 @@ fn outcomes() -> Vec<Outcome> {
     results.map(|result| Outcome { rev: Rev(7), result }).collect()
 }
 
+/// api 1.hold.deadline.carried
 #[test]
 fn requests_keep_the_bytes_of_their_format() {
     let submitted = Submitted { commands: vec![Bytes::from_static(b"xy")], remaining_ms: 5_000 };
@@ -132,6 +133,7 @@ fn responses_keep_the_bytes_of_their_format() {
     }
 }
 
+/// api 1.token.group.sent
 #[test]
 fn a_call_for_another_group_is_refused() {
     let mut bytes = Request::Ping.encode().to_vec();

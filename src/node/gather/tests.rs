@@ -69,6 +69,7 @@ async fn holders_go_before_claims_and_claims_before_adds() {
     assert_eq!(batches(&works), [vec![(4, 0), (2, 0), (1, 0), (3, 0)]]);
 }
 
+/// api 1.hold.deadline.kept
 #[tokio::test]
 async fn what_is_past_its_deadline_or_abandoned_is_never_taken() {
     let now = Instant::now();

@@ -45,6 +45,7 @@ fn a_snapshot_that_is_cut_anywhere_is_refused() {
     }
 }
 
+/// api 1.token.group.stored
 #[test]
 fn another_format_group_or_record_length_is_refused() {
     let bytes = written(&lived_in());

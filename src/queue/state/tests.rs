@@ -217,6 +217,59 @@ fn claim_of_some_types_passes_over_the_others() {
     assert_eq!(bench.claim_ids(|claim| claim.work_types = types.to_vec()), ["4", "3", "1"]);
 }
 
+/// How long this takes at best, of several tries: what else the machine does only ever adds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured is the rules, not what they measure"
+)]
+fn fastest(mut run: impl FnMut()) -> std::time::Duration {
+    let time = |()| {
+        let start = std::time::Instant::now();
+        run();
+        start.elapsed()
+    };
+    [(); 5].map(time).into_iter().min().expect("five tries")
+}
+
+fn bench_with_others(others: u32) -> Bench {
+    let mut bench = Bench::new();
+    let jobs = (0..others).map(|number| job_in(&format!("x{number}"), "a", "x", 90));
+    bench.run(Command::Add(Add { jobs: jobs.collect() })).unwrap();
+    bench
+}
+
+// Situation: a thousand times as many jobs of another type. Claim: a claim does not look at them; a look at
+// each would take a thousand times as long, and thirty times is room for every cache and tree.
+/// api 2.claim.work-types.cost
+#[test]
+fn claim_costs_no_more_for_any_number_of_jobs_of_other_types() {
+    let cost = |others: u32| {
+        let mut bench = bench_with_others(others);
+        bench.add(job_in("y", "a", "y", 0)).unwrap();
+        let types = vec![WorkType::parse("y").unwrap()];
+        fastest(|| {
+            for _ in 0..20 {
+                let claim = Claim { work_types: types.clone(), ..bench.fresh_claim() };
+                let claimed = bench.claim_with(claim);
+                bench.release(grant_in(&claimed[0])).unwrap();
+            }
+        })
+    };
+    let (few, many) = (cost(20), cost(20_000));
+    assert!(many < few * 30, "{few:?} and {many:?}");
+}
+
+/// api 2.status.kept
+#[test]
+fn totals_cost_no_more_for_any_number_of_jobs() {
+    let cost = |others: u32| {
+        let bench = bench_with_others(others);
+        fastest(|| (0..100).for_each(|_| assert_eq!(bench.state.totals().total, u64::from(others))))
+    };
+    let (few, many) = (cost(20), cost(20_000));
+    assert!(many < few * 30, "{few:?} and {many:?}");
+}
+
 #[test]
 fn released_job_goes_back_to_its_place_and_its_attempt_does_not_count() {
     let mut bench = Bench::new();
@@ -274,6 +327,7 @@ fn heartbeat_makes_it_running_and_never_shortens_the_lease() {
     assert_eq!(bench.beat(&grant, None), BeatStatus::Extended { lease_expires_in_ms: 30_000 });
 }
 
+/// api 1.token.until-applied
 #[test]
 fn lease_past_its_deadline_holds_until_its_end_is_applied() {
     // One step an entry: the second lease is left over when the first one ends.
@@ -482,6 +536,7 @@ fn head_that_backs_off_holds_its_group_and_a_finished_one_frees_it() {
 
 // ---- calls that come twice (S3, S4, S6)
 
+/// api 1.repeat.newer-grant
 #[test]
 fn same_verb_under_a_spent_token_answers_as_it_did_even_after_a_newer_grant() {
     let mut bench = Bench::new();
@@ -502,6 +557,7 @@ fn same_verb_under_a_spent_token_answers_as_it_did_even_after_a_newer_grant() {
     assert_eq!(bench.rev(), rev);
 }
 
+/// api 1.repeat.claim
 #[test]
 fn repeated_claim_returns_the_same_grants_with_what_is_left_of_them() {
     let mut bench = Bench::new();
@@ -535,6 +591,7 @@ fn empty_answer_to_a_claim_is_not_remembered() {
     assert_eq!(bench.claim_with(claim).len(), 1);
 }
 
+/// api 1.repeat.claim.stored
 #[test]
 fn job_remembers_its_last_32_attempts_and_their_claims_only() {
     let mut bench = Bench::new();
@@ -596,6 +653,7 @@ fn invalid_follow_up_rejects_the_completion_and_leaves_the_lease() {
 
 // ---- retention and tombstones
 
+/// api 1.retention.leaves, 1.retention.exact.add, 1.retention.exact.get
 #[test]
 fn tombstone_answers_for_its_job_and_goes_in_its_time() {
     let mut bench = Bench::new();
@@ -611,6 +669,7 @@ fn tombstone_answers_for_its_job_and_goes_in_its_time() {
     assert_eq!(bench.state.job(&id_of("1")), None);
 }
 
+/// api 1.retention.429
 #[test]
 fn adds_are_refused_while_every_tombstone_is_taken() {
     let limits = Limits { retention_ms: 10, tombstones_max: 1, ..Limits::default() };
@@ -629,8 +688,53 @@ fn adds_are_refused_while_every_tombstone_is_taken() {
     assert!(matches!(bench.state.job(&id_of("2")), Some(Found::Tombstone(_))));
 }
 
+/// api 1.retention.exact.depends-on
+#[test]
+fn dependency_of_which_only_a_tombstone_is_left_counts_as_it_ended() {
+    let mut bench = Bench::new();
+    for id in ["done", "off"] {
+        bench.add(job(id)).unwrap();
+    }
+    let grant = bench.claim();
+    bench.complete(&grant).unwrap();
+    bench.run(Command::Cancel(Cancel { job: id_of("off") })).unwrap();
+    bench.pass(3_600_000);
+    for id in ["done", "off"] {
+        assert!(matches!(bench.state.job(&id_of(id)), Some(Found::Tombstone(_))));
+    }
+    bench.add(after("1", &["done"])).unwrap();
+    bench.add(after("2", &["off"])).unwrap();
+    assert_eq!((bench.state_of("1"), bench.state_of("2")), (JobState::Pending, JobState::Failed));
+}
+
+/// api 1.retention.tombstone
+#[test]
+fn tombstone_keeps_the_id_the_content_the_state_and_the_token_of_its_job() {
+    let mut bench = Bench::new();
+    bench.add(job("1")).unwrap();
+    let grant = bench.claim();
+    bench.complete(&grant).unwrap();
+    bench.pass(3_600_000);
+    let Some(Found::Tombstone(left)) = bench.state.job(&id_of("1")) else { panic!("a tombstone") };
+    assert_eq!((left.id, left.state), (id_of("1"), JobState::Completed));
+    assert_eq!(left.token, Some(grant.token));
+    let other = NewJob { priority: 1, ..job("1") };
+    let conflict = Rejection::JobIdConflict { job: id_of("1"), index: 0 };
+    assert_eq!(bench.add(other), Err(conflict));
+}
+
+/// api 1.retention.default, 1.retention.floor, 1.retention.most
+#[test]
+fn finished_jobs_and_tombstones_stay_as_long_as_the_contract_says() {
+    let limits = Limits::default();
+    assert_eq!(limits.retention_ms, 3_600_000, "an hour");
+    assert_eq!(limits.tombstone_floor_ms, 300_000, "five minutes");
+    assert_eq!(limits.tombstones_max, 5_000_000);
+}
+
 // ---- the revision and the chain (S16)
 
+/// api 1.rev.nothing-else
 #[test]
 fn neither_tick_nor_rejection_nor_duplicate_raises_the_revision() {
     let mut bench = Bench::new();
@@ -645,6 +749,7 @@ fn neither_tick_nor_rejection_nor_duplicate_raises_the_revision() {
     assert_ne!(bench.state.hash(), hash, "the chain knows of every entry");
 }
 
+/// api 1.rev.by-one
 #[test]
 fn each_change_of_a_job_raises_the_revision_by_one() {
     let mut bench = Bench::new();

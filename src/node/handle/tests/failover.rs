@@ -63,6 +63,7 @@ async fn assert_each_exactly_once(node: &Handle, acknowledged: &[String]) {
     }
 }
 
+/// api 1.hold.failover, 1.repeat.by-node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_the_survivors_see_no_error_when_the_leader_crashes() {
     let mut cluster = Cluster::of(3).await;
@@ -132,6 +133,7 @@ async fn a_crash_and_a_start_are_told_apart() {
     cluster.end().await;
 }
 
+/// api 1.hold.failover
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_are_held_while_there_is_no_leader_and_go_to_the_next() {
     let mut cluster = Cluster::of(3).await;

@@ -34,6 +34,7 @@ async fn a_long_poll_at_a_follower_gets_a_job_added_at_another() {
     cluster.end().await;
 }
 
+/// api 2.claim.wait.one-wakes-one
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_added_job_wakes_one_waiter_wherever_it_waits() {
     let cluster = Cluster::of(3).await;
@@ -182,6 +183,7 @@ async fn many_long_polls_at_one_follower_hold_up_nothing_else() {
     cluster.end().await;
 }
 
+/// api 1.hold.poll
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_poll_is_held_without_a_leader_no_longer_than_its_hold() {
     let mut cluster = Cluster::of(3).await;

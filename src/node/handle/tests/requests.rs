@@ -50,6 +50,7 @@ async fn a_claim_that_nobody_repeats_is_never_told_of_lost_jobs() {
     cluster.end().await;
 }
 
+/// api 1.ack.applied, 1.read.linearizable
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_at_a_follower_sees_a_write_just_acknowledged_elsewhere() {
     let cluster = Cluster::of(3).await;
@@ -66,6 +67,7 @@ async fn a_read_at_a_follower_sees_a_write_just_acknowledged_elsewhere() {
     cluster.end().await;
 }
 
+/// api 1.rev.same
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_applied_the_same_say_the_same() {
     let cluster = Cluster::of(3).await;
@@ -114,6 +116,7 @@ async fn without_a_quorum_a_request_is_held_and_then_certainly_not_applied() {
     cluster.end().await;
 }
 
+/// api 1.error.429.before
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overload_refuses_adds_before_proposing_and_lets_heartbeats_pass() {
     let cluster = Cluster::with(1, |options| options.limits.lane_commands = 2).await;

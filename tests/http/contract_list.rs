@@ -1,0 +1,225 @@
+//! The contract of `/work/list`, `/work/history` and `/work/retry`.
+
+use serde_json::{Value, json};
+
+use crate::support::Site;
+
+/// A page of the list.
+async fn page(site: &Site, query: &str) -> Value {
+    let reply = site.get(&format!("/work/list?{query}")).await;
+    assert_eq!(reply.status, 200, "{query}: {reply:?}");
+    reply.json()
+}
+
+/// The ids of a list of jobs.
+fn ids(items: &Value) -> Vec<&str> {
+    items.as_array().unwrap().iter().map(|job| job["work_id"].as_str().unwrap()).collect()
+}
+
+/// Adds a job and ends it in this way.
+async fn end(site: &Site, work_id: &str, state: &str) {
+    let expires = if state == "expired" { json!(50) } else { Value::Null };
+    site.add(json!({"work_id": work_id, "queue": "ending", "expires_in_ms": expires})).await;
+    let claim = async || {
+        let body = json!({"node_id": "w1", "queues": ["ending"]});
+        site.call("/work/claim", body).await["work"].clone()
+    };
+    match state {
+        "completed" => drop(site.settle("complete", &claim().await, json!({})).await),
+        "failed" => {
+            let why = json!({"retry": false, "error": "boom"});
+            site.settle("fail", &claim().await, why).await;
+        }
+        "cancelled" => drop(site.call("/work/cancel", json!({"work_id": work_id})).await),
+        _ => {}
+    }
+    assert_eq!(site.ended(work_id).await["state"], state);
+}
+
+/// api 2.list.answer, 2.list.order, 2.list.items
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_has_every_job_in_the_order_of_their_adds_as_get_shows_them() {
+    let site = Site::start().await;
+    end(&site, "z", "completed").await;
+    for (work_id, priority) in [("b", 1), ("a", 99)] {
+        site.add(json!({"work_id": work_id, "priority": priority, "payload": {"n": 1}})).await;
+    }
+    let listed = page(&site, "").await;
+    assert_eq!((ids(&listed["items"]), &listed["next"]), (vec!["z", "b", "a"], &Value::Null));
+    let mut job = site.job("b").await;
+    assert_eq!(listed["rev"], job["rev"]);
+    job.as_object_mut().unwrap().remove("rev");
+    assert_eq!(listed["items"][1], job);
+}
+
+/// api 2.list.filters, 2.list.states
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_is_filtered_by_queue_state_kind_and_tag() {
+    let site = Site::start().await;
+    end(&site, "done", "completed").await;
+    end(&site, "lost", "failed").await;
+    for (work_id, queue, kind, tag) in
+        [("a", "q", "t", "x"), ("b", "q", "u", "y"), ("c", "r", "t", "x:1")]
+    {
+        let tags = json!({"k": tag});
+        site.add(json!({"work_id": work_id, "queue": queue, "work_type": kind, "tags": tags}))
+            .await;
+    }
+    for (query, expected) in [
+        ("queue=q", &["a", "b"][..]),
+        ("work_type=t", &["a", "c"]),
+        ("tag=k:x", &["a"]),
+        ("tag=k:x:1", &["c"]),
+        ("state=pending", &["a", "b", "c"]),
+        ("state=completed,failed", &["done", "lost"]),
+        ("queue=q&work_type=u&state=pending", &["b"]),
+        ("queue=nowhere", &[]),
+    ] {
+        assert_eq!(ids(&page(&site, query).await["items"]), expected, "{query}");
+    }
+    for (query, field) in [
+        ("queue=%2F", "queue"),
+        ("state=odd", "state"),
+        ("work_type=%2F", "work_type"),
+        ("tag=k", "tag"),
+        ("odd=1", "odd"),
+    ] {
+        let refused = site.get(&format!("/work/list?{query}")).await;
+        assert_eq!(refused.failed(400, "invalid_argument")["field"], field, "{query}");
+    }
+}
+
+/// api 2.list.limit, 2.list.after
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_comes_in_pages_and_a_bad_cursor_is_named() {
+    let site = Site::start().await;
+    let items: Vec<_> = (0..250).map(|n| json!({"work_id": format!("j{n:03}")})).collect();
+    site.call("/work/add_batch", json!({"items": items})).await;
+    let expected: Vec<_> = (0..250).map(|n| format!("j{n:03}")).collect();
+    for (limit, first_page) in [("", 100), ("limit=125&", 125), ("limit=1000&", 250)] {
+        let mut found = Vec::new();
+        let mut query = limit.to_owned();
+        loop {
+            let listed = page(&site, &query).await;
+            let of_page = ids(&listed["items"]);
+            assert!(!found.is_empty() || of_page.len() == first_page, "{query}");
+            found.extend(of_page.into_iter().map(str::to_owned));
+            let Some(next) = listed["next"].as_str() else { break };
+            query = format!("{limit}after={next}");
+        }
+        assert_eq!(found, expected);
+    }
+    for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("after=!", "after")] {
+        let refused = site.get(&format!("/work/list?{query}")).await;
+        assert_eq!(refused.failed(400, "invalid_argument")["field"], field, "{query}");
+    }
+}
+
+/// api 2.history
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_has_the_finished_jobs_the_newest_first() {
+    let site = Site::start().await;
+    for (work_id, state) in [
+        ("a", "completed"),
+        ("b", "failed"),
+        ("c", "cancelled"),
+        ("d", "expired"),
+        ("e", "completed"),
+    ] {
+        end(&site, work_id, state).await;
+    }
+    site.add(json!({"work_id": "unfinished"})).await;
+    let history = async |query: &str| site.get(&format!("/work/history{query}")).await.json();
+    let all = history("").await;
+    assert_eq!((ids(&all["history"]), &all["count"]), (vec!["e", "d", "c", "b", "a"], &json!(5)));
+    assert_eq!(ids(&history("?limit=2").await["history"]), ["e", "d"]);
+    assert_eq!(ids(&history("?status=completed").await["history"]), ["e", "a"]);
+    assert_eq!(history("?status=completed&limit=1").await["count"], 1);
+    for (query, field) in [("?limit=0", "limit"), ("?status=odd", "status")] {
+        let refused = site.get(&format!("/work/history{query}")).await;
+        assert_eq!(refused.failed(400, "invalid_argument")["field"], field, "{query}");
+    }
+}
+
+/// api 2.retry.one, 2.retry.answer, 2.retry.history, 2.state.retry
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_job_has_a_fresh_count_of_attempts_and_its_history() {
+    let site = Site::start().await;
+    for state in ["completed", "failed", "cancelled", "expired"] {
+        end(&site, state, state).await;
+        let retried = site.call("/work/retry", json!({"work_id": state})).await;
+        let rev = &retried["rev"];
+        let expected = json!({"status": "retried", "count": 1, "work_ids": [state],
+            "dry_run": false, "rev": rev});
+        assert_eq!(retried, expected);
+        let job = site.job(state).await;
+        assert_eq!((&job["state"], &job["attempt"]), (&json!("pending"), &json!(0)));
+        let had_an_attempt = state == "completed" || state == "failed";
+        assert_eq!(job["attempts"].as_array().unwrap().len(), usize::from(had_an_attempt));
+        let work = site.claim().await;
+        assert_eq!((&work["work_id"], &work["attempt"]), (&json!(state), &json!(1)));
+        site.settle("complete", &work, json!({})).await;
+    }
+    let lost = site.job("failed").await;
+    assert_eq!(
+        (&lost["attempts"][0]["end"], &lost["attempts"][0]["error"]),
+        (&json!("failed"), &json!("boom"))
+    );
+}
+
+/// api 2.retry.wrong-state
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_job_is_not_retried() {
+    let site = Site::start().await;
+    site.add(json!({"work_id": "j"})).await;
+    let retry = async || site.post("/work/retry", r#"{"work_id":"j"}"#).await;
+    assert_eq!(retry().await.failed(409, "wrong_state")["state"], "pending");
+    site.claim().await;
+    assert_eq!(retry().await.failed(409, "wrong_state")["state"], "claimed");
+    site.post("/work/retry", r#"{"work_id":"no"}"#).await.failed(404, "not_found");
+}
+
+/// api 2.retry.bulk, 2.retry.dry-run, 2.retry.bulk.limit
+#[tokio::test(flavor = "multi_thread")]
+async fn the_failed_jobs_of_a_queue_are_retried_together_or_only_named() {
+    let site = Site::start().await;
+    for work_id in ["a", "b", "c"] {
+        end(&site, work_id, "failed").await;
+    }
+    end(&site, "done", "completed").await;
+    let rev = site.job("a").await["rev"].clone();
+    let dry = site.call("/work/retry", json!({"queue": "ending", "dry_run": true})).await;
+    let expected = json!({"status": "retried", "count": 3, "work_ids": ["a", "b", "c"],
+        "dry_run": true, "rev": rev});
+    assert_eq!(dry, expected, "nothing is changed");
+    assert_eq!(site.job("a").await["state"], "failed");
+    let two = site.call("/work/retry", json!({"queue": "ending", "limit": 2})).await;
+    assert_eq!((&two["count"], &two["work_ids"]), (&json!(2), &json!(["a", "b"])));
+    let completed = json!({"queue": "ending", "state": "completed"});
+    assert_eq!(site.call("/work/retry", completed).await["work_ids"], json!(["done"]));
+    for (work_id, state) in
+        [("a", "pending"), ("b", "pending"), ("c", "failed"), ("done", "pending")]
+    {
+        assert_eq!(site.job(work_id).await["state"], state, "{work_id}");
+    }
+    for (body, field) in [
+        (json!({"queue": "ending", "limit": 0}), "limit"),
+        (json!({"queue": "ending", "limit": 1001}), "limit"),
+        (json!({"queue": "ending", "state": "pending"}), "state"),
+        (json!({"queue": "ending", "dry_run": "no"}), "dry_run"),
+    ] {
+        site.refuses("/work/retry", body, field).await;
+    }
+}
+
+/// api 1.repeat.rest.retry
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_retry_under_the_same_request_id_is_done_once() {
+    let site = Site::start().await;
+    end(&site, "a", "failed").await;
+    let bulk = json!({"queue": "ending", "request_id": "r1"});
+    assert_eq!(site.call("/work/retry", bulk.clone()).await["work_ids"], json!(["a"]));
+    end(&site, "b", "failed").await;
+    site.call("/work/retry", bulk).await;
+    assert_eq!(site.job("b").await["state"], "failed", "the repeat did nothing more");
+}
