@@ -14,16 +14,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod load;
+mod took;
+
 use bytes::Bytes;
+use load::Load;
 use quorate::queue::{
-    Add, Answer, Backoff, Claim, Claimed, ClockMs, Command, Complete, Delay, Entry, Holding, Image,
-    JobId, NewJob, OnDependencyFailure, Payload, QueueName, RequestId, Stamp, State, WallMs,
-    WorkType, WorkerId,
+    Add, Answer, Claimed, Command, Complete, Entry, Holding, Image, NewJob, Payload, State,
 };
-use rustix::time::{ClockId, clock_gettime};
+use took::{Took, timed};
 
 const JOBS_DEFAULT: u64 = 1_000_000;
 const PAYLOAD_BYTES: usize = 128;
+/// The names of what [`Took`] holds, in its order.
+const CLOCKS: [&str; 2] = ["wall clock", "processor"];
 /// An apply may be delayed by so much.
 const LIMIT: Duration = Duration::from_millis(5);
 
@@ -33,7 +37,7 @@ fn main() {
     let mut state = State::default();
     let started = Instant::now();
     while load.jobs < jobs {
-        let adds = (0..1000).map(|_| load.add()).collect();
+        let adds = (0..1000).map(|_| add(&mut load)).collect();
         state.apply(&load.entry(adds));
     }
     println!(
@@ -62,14 +66,11 @@ fn main() {
         println!("the snapshot: {} MiB in {:.1} s", bytes >> 20, time.as_secs_f64());
         stalls
     });
-    for (clock, longest) in ["wall clock", "processor"].iter().zip(report("snapshot", &stalls)) {
+    for (clock, longest) in CLOCKS.iter().zip(report("snapshot", &stalls)) {
         let verdict = if longest <= LIMIT { "holds" } else { "DOES NOT HOLD" };
         println!("no apply longer than {} ms by the {clock}: {verdict}", LIMIT.as_millis());
     }
 }
-
-/// What one apply took: by the wall clock, and of the processor.
-type Took = [Duration; 2];
 
 /// Applies cycles as long as `goes_on(cycles so far)`; what each apply took.
 fn applies_while(state: &mut State, load: &mut Load, goes_on: impl Fn(u64) -> bool) -> Vec<Took> {
@@ -78,14 +79,13 @@ fn applies_while(state: &mut State, load: &mut Load, goes_on: impl Fn(u64) -> bo
         if !goes_on(cycle) {
             break;
         }
-        let mut timed = |entry: &Entry| {
-            let (started, used) = (Instant::now(), processor_time());
-            let applied = state.apply(entry);
-            took.push([started.elapsed(), processor_time().saturating_sub(used)]);
+        let mut apply = |entry: &Entry| {
+            let (applied, apply_took) = timed(|| state.apply(entry));
+            took.push(apply_took);
             applied
         };
-        let commands = vec![load.add(), load.claim()];
-        let applied = timed(&load.entry(commands));
+        let commands = vec![add(load), Command::Claim(load.claim())];
+        let applied = apply(&load.entry(commands));
         let Ok(Answer::Claimed(claimed)) = &applied.outcomes[1].result else {
             unreachable!("a claim")
         };
@@ -94,28 +94,21 @@ fn applies_while(state: &mut State, load: &mut Load, goes_on: impl Fn(u64) -> bo
         };
         let holding = Holding { job: grant.job.clone(), token: grant.token };
         let complete = Complete { holding, result: None, then: Vec::new() };
-        timed(&load.entry(vec![Command::Complete(complete)]));
+        apply(&load.entry(vec![Command::Complete(complete)]));
     }
     took
 }
 
-/// What this thread has used of the processor so far.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let whole = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
-    whole + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())
-}
-
 /// Prints a row by each clock; answers the longest by each.
 fn report(name: &str, took: &[Took]) -> Took {
-    [(0, "wall clock"), (1, "processor")].map(|(clock, clock_name)| {
+    [0, 1].map(|clock| {
         let mut sorted: Vec<Duration> = took.iter().map(|took| took[clock]).collect();
         sorted.sort_unstable();
         let at = |thousandths: usize| sorted[(sorted.len() - 1) * thousandths / 1000];
         let us = |duration: Duration| format!("{:.1}", duration.as_secs_f64() * 1e6);
         println!(
             "{:<34} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            format!("{name}, {clock_name}"),
+            format!("{name}, {}", CLOCKS[clock]),
             sorted.len(),
             us(at(500)),
             us(at(990)),
@@ -143,55 +136,9 @@ fn write(image: Image) -> (u64, Duration) {
     (bytes, started.elapsed())
 }
 
-/// Makes commands with fresh ids and a clock that goes on.
-#[derive(Default)]
-struct Load {
-    jobs: u64,
-    claims: u64,
-    clock: u64,
-}
-
-impl Load {
-    fn entry(&mut self, commands: Vec<Command>) -> Entry {
-        self.clock += 1;
-        Entry { stamp: Stamp { clock: ClockMs(self.clock), wall: WallMs(self.clock) }, commands }
-    }
-
-    fn add(&mut self) -> Command {
-        self.jobs += 1;
-        let job = NewJob {
-            id: JobId::parse(&format!("job-{:012}", self.jobs)).expect("an id"),
-            queue: QueueName::parse("default").expect("a name"),
-            work_type: WorkType::parse("default").expect("a name"),
-            payload: Payload {
-                bytes: Bytes::from(vec![b'x'; PAYLOAD_BYTES]),
-                content_type: "application/json".into(),
-            },
-            priority: u8::try_from(self.jobs % 101).expect("at most 100"),
-            delay: Delay::None,
-            lease_ms: None,
-            max_attempts: None,
-            backoff: Backoff::default(),
-            expires_in_ms: None,
-            depends_on: Vec::new(),
-            on_dependency_failure: OnDependencyFailure::Fail,
-            group: None,
-            tags: std::collections::BTreeMap::new(),
-        };
-        Command::Add(Add { jobs: vec![job] })
-    }
-
-    fn claim(&mut self) -> Command {
-        self.claims += 1;
-        Command::Claim(Claim {
-            worker: WorkerId::parse("w1").expect("a name"),
-            session: None,
-            queues: Vec::new(),
-            work_types: Vec::new(),
-            max: 1,
-            lease_ms: None,
-            request_id: RequestId::parse(&format!("r-{}", self.claims)).expect("an id"),
-            labels: std::collections::BTreeMap::new(),
-        })
-    }
+fn add(load: &mut Load) -> Command {
+    let job = load.job();
+    let payload = Payload { bytes: Bytes::from(vec![b'x'; PAYLOAD_BYTES]), ..job.payload };
+    let priority = u8::try_from(load.jobs % 101).expect("at most 100");
+    Command::Add(Add { jobs: vec![NewJob { payload, priority, ..job }] })
 }

@@ -80,9 +80,14 @@ impl State {
             answer: answer.clone(),
             until: self.clock.after(self.limits.memory_ms),
         };
-        self.indexes.memories.enter(&remembered);
-        self.memory.insert(remembered.request_id.clone(), remembered);
+        self.recall(remembered);
         Ok(answer)
+    }
+
+    /// Takes a memory in; returns the one that stood in its place, if any.
+    pub(super) fn recall(&mut self, remembered: Remembered) -> Option<Remembered> {
+        self.indexes.memories.enter(&remembered);
+        self.memory.insert(remembered.request_id.clone(), remembered)
     }
 
     fn act(&mut self, action: &Action, changes: &mut Vec<Change>) -> Result<Answer, Rejection> {

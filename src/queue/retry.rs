@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Answer, Change, JobId, JobNumber, Once, QueueName, RETRY_MAX, Rejection, RetryJobs, State,
-    job::Phase, state::Kept,
+    Answer, Change, JobId, JobNumber, Once, RETRY_MAX, Rejection, RetryJobs, State, job::Phase,
+    state::Kept,
 };
 
 impl State {
@@ -33,10 +33,8 @@ impl State {
         if !job.state().is_terminal() {
             return Err(Rejection::WrongState { job: id.clone(), state: job.state() });
         }
-        if !self.queue_exists(&job.queue) {
-            return Err(Rejection::QueueNotFound { queue: job.queue.clone() });
-        }
-        self.room(&job.queue).take(job.payload.bytes.len() as u64)?;
+        self.existing(&job.queue)?;
+        self.room(&job.queue).take(job.size())?;
         Ok(job.number)
     }
 
@@ -45,9 +43,7 @@ impl State {
         retry: &RetryJobs,
         changes: &mut Vec<Change>,
     ) -> Result<Answer, Rejection> {
-        if !self.queue_exists(&retry.queue) {
-            return Err(Rejection::QueueNotFound { queue: retry.queue.clone() });
-        }
+        self.existing(&retry.queue)?;
         if !retry.state.is_terminal() {
             return Err(invalid("state", "must be terminal".into()));
         }
@@ -55,10 +51,6 @@ impl State {
             return Err(invalid("limit", format!("must be 1 to {RETRY_MAX}")));
         }
         Ok(self.put_all_back(&self.chosen(retry), changes))
-    }
-
-    fn queue_exists(&self, queue: &QueueName) -> bool {
-        self.queues.get(queue).is_some_and(|record| record.exists)
     }
 
     fn put_all_back(&mut self, numbers: &[JobNumber], changes: &mut Vec<Change>) -> Answer {

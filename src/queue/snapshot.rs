@@ -216,14 +216,10 @@ impl State {
                 None
             }
             Record::Worker(worker) => {
-                self.indexes.sightings.enter(&worker);
-                let id = worker.id.clone();
-                self.workers.insert(id, worker).map(|worker| format!("worker {}", worker.id))
+                self.enlist(worker).map(|worker| format!("worker {}", worker.id))
             }
             Record::Remembered(remembered) => {
-                self.indexes.memories.enter(&remembered);
-                let id = remembered.request_id.clone();
-                let twice = self.memory.insert(id, remembered);
+                let twice = self.recall(remembered);
                 twice.map(|remembered| format!("operation {}", remembered.request_id))
             }
         };

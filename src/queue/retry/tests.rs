@@ -3,7 +3,8 @@
 use super::*;
 use crate::queue::{
     Action, Beat, BeatStatus, Cancel, Claimed, Command, Complete, Fail, Found, Grant, GroupName,
-    Heartbeat, JobState, JobView, Limits, NewJob, OnDependencyFailure, Retry,
+    Heartbeat, JobState, JobView, Limits, NewJob, OnDependencyFailure, Patch, QueueName, Retry,
+    SetQueue,
     state::tests::{Bench, held, id_of, job, job_in},
 };
 
@@ -419,4 +420,154 @@ fn bulk_retry_is_refused_for_unknown_queues_states_that_do_not_last_and_limits_o
     assert_eq!(field_of(JobState::Pending, 0), "state");
     assert_eq!(field_of(JobState::Failed, 0), "limit");
     assert_eq!(field_of(JobState::Failed, RETRY_MAX + 1), "limit");
+}
+
+// ---- queues: their bounds, their purges, their end
+
+fn set_limits(bench: &mut Bench, max_jobs: Option<u64>, max_bytes: Option<u64>) {
+    let patch = |limit: Option<u64>| limit.map_or(Patch::Keep, Patch::Set);
+    let set = SetQueue {
+        queue: QueueName::parse("default").unwrap(),
+        is_paused: None,
+        max_jobs: patch(max_jobs),
+        max_bytes: patch(max_bytes),
+        default_lease_ms: Patch::Keep,
+        max_attempts: Patch::Keep,
+        max_leased: Patch::Keep,
+        rate_per_second: Patch::Keep,
+    };
+    bench.act(Action::SetQueue(set)).unwrap();
+}
+
+fn purge(bench: &mut Bench) {
+    bench.act(Action::PurgeQueue(QueueName::parse("default").unwrap())).unwrap();
+}
+
+#[test]
+fn retry_is_held_to_the_bounds_of_its_queue() {
+    for (max_jobs, max_bytes) in [(Some(2), None), (None, Some(4))] {
+        let mut bench = Bench::new();
+        for id in ["1", "2", "3"] {
+            bench.add(job(id)).unwrap(); // of two bytes each
+            cancel(&mut bench, id);
+        }
+        set_limits(&mut bench, max_jobs, max_bytes);
+        let limit = 1000;
+        let queue = QueueName::parse("default").unwrap();
+        let dry_run = RetryJobs { queue, state: JobState::Cancelled, limit };
+        let fitting = vec![id_of("1"), id_of("2")];
+        assert_eq!(bench.state.retriable(&dry_run), fitting);
+        assert_eq!(retry_all(&mut bench, JobState::Cancelled, limit), Ok(fitting));
+        let rev = bench.rev();
+        let full = retry(&mut bench, "3");
+        assert!(matches!(full, Err(Rejection::Full { retry_after_ms: 1_000, .. })), "{full:?}");
+        assert_eq!(retry_all(&mut bench, JobState::Cancelled, limit), Ok(Vec::new()));
+        assert_eq!(bench.rev(), rev);
+    }
+}
+
+#[test]
+fn job_of_a_deleted_queue_cannot_be_put_back() {
+    let mut bench = Bench::new();
+    bench.add(job("1")).unwrap();
+    cancel(&mut bench, "1");
+    let queue = QueueName::parse("default").unwrap();
+    bench.act(Action::DeleteQueue(queue.clone())).unwrap();
+    assert_eq!(retry(&mut bench, "1"), Err(Rejection::QueueNotFound { queue: queue.clone() }));
+    assert_eq!(
+        retry_all(&mut bench, JobState::Cancelled, 1),
+        Err(Rejection::QueueNotFound { queue })
+    );
+    bench.add(job("2")).unwrap();
+    assert_eq!(retry(&mut bench, "1"), Ok(vec![id_of("1")]), "its queue exists again");
+}
+
+#[test]
+fn purged_job_is_put_back_before_it_was_cleared_and_stays() {
+    let mut bench = Bench::with_limits(Limits { steps_max: 1, ..Limits::default() });
+    for id in ["1", "2", "3", "4"] {
+        bench.add(job(id)).unwrap();
+    }
+    let grant = bench.claim();
+    purge(&mut bench);
+    assert!(bench.state.deadlines().is_behind);
+    assert_eq!(retry(&mut bench, "3"), Ok(vec![id_of("3")]));
+    let state_after = |bench: &mut Bench| {
+        while bench.state.deadlines().is_behind {
+            bench.pass(0);
+        }
+        ["1", "2", "3", "4"].map(|id| bench.state_of(id))
+    };
+    let cancelled = JobState::Cancelled;
+    assert_eq!(state_after(&mut bench), [cancelled, cancelled, JobState::Pending, cancelled]);
+    assert!(bench.complete(&grant).is_err(), "the token of a purged job is dead");
+    assert_eq!(
+        retry_all(&mut bench, cancelled, 1000),
+        Ok(["1", "2", "4"].map(id_of).to_vec()),
+        "purged jobs are cancelled ones"
+    );
+    assert_eq!(bench.claim_ids(|_| ()), ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn dependants_of_a_purged_job_wait_on_when_it_is_put_back_in_time() {
+    let mut bench = Bench::with_limits(Limits { steps_max: 1, ..Limits::default() });
+    for id in ["1", "2", "3"] {
+        bench.add(job(id)).unwrap();
+    }
+    bench.add(NewJob { depends_on: vec![id_of("3")], ..job_in("4", "other", "x", 0) }).unwrap();
+    purge(&mut bench);
+    retry(&mut bench, "3").unwrap();
+    while bench.state.deadlines().is_behind {
+        bench.pass(0);
+    }
+    assert_eq!(bench.state_of("4"), JobState::Blocked);
+    assert_eq!(bench.claim().job.as_str(), "3");
+}
+
+#[test]
+fn purged_dependency_does_not_hold_a_job_that_is_put_back() {
+    let mut bench = Bench::with_limits(Limits { steps_max: 1, ..Limits::default() });
+    for id in ["1", "2", "3"] {
+        bench.add(job(id)).unwrap();
+    }
+    bench.add(NewJob { depends_on: vec![id_of("3")], ..job_in("4", "other", "x", 0) }).unwrap();
+    cancel(&mut bench, "4");
+    purge(&mut bench);
+    retry(&mut bench, "4").unwrap();
+    assert_eq!(bench.state_of("4"), JobState::Pending);
+}
+
+#[test]
+fn purged_head_holds_its_group_until_it_is_cleared() {
+    let mut bench = Bench::with_limits(Limits { steps_max: 1, ..Limits::default() });
+    for id in ["0", "1"] {
+        bench.add(if id == "0" { job(id) } else { grouped(id) }).unwrap();
+    }
+    purge(&mut bench);
+    bench.add(NewJob { queue: QueueName::parse("other").unwrap(), ..grouped("2") }).unwrap();
+    while bench.state.deadlines().is_behind {
+        bench.pass(0);
+    }
+    assert_eq!(bench.claim_ids(|_| ()), ["2"]);
+    retry(&mut bench, "1").unwrap();
+    assert_eq!(bench.claim_ids(|_| ()), [""; 0], "2 is leased");
+}
+
+// ---- snapshots
+
+#[test]
+fn state_with_all_of_this_is_restored_as_it_was_frozen() {
+    let mut bench = Bench::new();
+    for id in ["1", "2"] {
+        bench.add(grouped(id)).unwrap();
+    }
+    cancel(&mut bench, "1");
+    bench.claim();
+    retry(&mut bench, "1").unwrap(); // before a leased one of its group
+    let worker = crate::queue::WorkerId::parse("w2").unwrap();
+    bench.act(Action::DrainWorker { worker, is_draining: true }).unwrap();
+    let image = bench.state.freeze();
+    let records = image.records().map(Ok::<_, std::convert::Infallible>);
+    assert_eq!(State::restore(records).unwrap(), bench.state);
 }
