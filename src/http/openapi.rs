@@ -18,7 +18,7 @@ const ANSWER_HEADERS: [(&str, &str); 5] = [
     ("X-Queue-Node", "The node that answered."),
     ("X-Queue-Leader", "Who leads; empty when unknown."),
     ("X-Queue-Rev", "The revision that the answer was applied or read at."),
-    ("X-Queue-Consistency", "`linearizable` or `stale`; on a success alone."),
+    ("X-Queue-Consistency", "`linearizable` or `stale`; on a success in JSON alone."),
     ("X-Request-Id", "The request's own, or one that was made."),
 ];
 
@@ -50,7 +50,8 @@ pub(super) fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
             "description": "A Raft-replicated work queue. A field that no schema names is refused, \
-                unless its description says otherwise.",
+                unless its description says otherwise. `/admin/*` answers to connections from the \
+                node's own machine alone.",
         },
         "servers": [{ "url": "http://127.0.0.1:8770" }],
         "tags": tags,

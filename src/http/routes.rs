@@ -225,7 +225,7 @@ fn node() -> Vec<Route> {
 fn admin() -> Vec<Route> {
     vec![
         post("/admin/shutdown", admin::shutdown)
-            .says("Stops this node as SIGTERM does; from its own machine alone, as all of these.")
+            .says("Stops this node as SIGTERM does, once this is answered.")
             .answers::<ShutdownResponse>()
             .with_statuses(&[202]),
         get("/admin/config", admin::config)

@@ -22,6 +22,7 @@ mod metrics;
 mod openapi;
 mod queues;
 mod retry;
+mod schemas;
 mod support;
 mod table;
 mod unavailable;
