@@ -25,15 +25,15 @@ impl Generator {
     }
 
     fn action(&mut self) -> Action {
-        if self.below(20) < self.profile.purges {
+        if self.below(20) < if self.profile.is_crowded { 4 } else { 1 } {
             return Action::PurgeQueue(self.queue());
         }
-        match self.below(16) {
+        match self.below(17) {
             0..=4 => Action::RetryJob(self.id()),
             5..=7 => Action::RetryJobs(self.retry_jobs()),
             8..=11 => Action::SetQueue(self.set_queue()),
             12..=13 => Action::PauseQueue { queue: self.queue(), is_paused: self.one_in(4) },
-            14 => Action::DeleteQueue(self.queue()),
+            14..=15 => Action::DeleteQueue(self.queue()),
             _ => Action::DrainWorker {
                 worker: WorkerId::parse(&format!("w{}", 1 + self.below(4))).unwrap(),
                 is_draining: self.one_in(3),
@@ -43,8 +43,8 @@ impl Generator {
 
     /// Mostly few, so that memories have room for them.
     fn retry_jobs(&mut self) -> RetryJobs {
-        use JobState::{Cancelled, Completed, Expired, Failed, Pending, Running};
-        let states = [Cancelled, Cancelled, Completed, Expired, Failed, Failed, Pending, Running];
+        use JobState::{Cancelled, Completed, Expired, Failed, Running};
+        let states = [Cancelled, Cancelled, Cancelled, Completed, Expired, Failed, Failed, Running];
         RetryJobs {
             queue: self.queue(),
             state: states[self.below(8) as usize],
@@ -60,32 +60,32 @@ impl Generator {
                 1..=3 => Some(false),
                 _ => None,
             },
-            max_jobs: self.patch(|some| match some.below(40) {
+            max_jobs: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => 1 << 53,
                 _ => 1 + u64::from(some.below(5)),
             }),
-            max_bytes: self.patch(|some| match some.below(40) {
+            max_bytes: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => u64::MAX,
                 _ => 1 + u64::from(some.below(100)),
             }),
-            default_lease_ms: self.patch(|some| match some.below(40) {
+            default_lease_ms: self.patch(|some| match some.below(25) {
                 0 => 99,
                 1 => 43_200_001,
                 _ => 100 + u64::from(some.below(300)),
             }),
-            max_attempts: self.patch(|some| match some.below(40) {
+            max_attempts: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => 1_001,
                 _ => 1 + some.below(3),
             }),
-            max_leased: self.patch(|some| match some.below(40) {
+            max_leased: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => 1 << 53,
                 _ => 1 + u64::from(some.below(3)),
             }),
-            rate_per_second: self.patch(|some| match some.below(40) {
+            rate_per_second: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => 1_000_001,
                 _ => 1 + some.below(5),
