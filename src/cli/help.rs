@@ -26,6 +26,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "workers",
             "drain",
             "undrain",
+            "backup",
             "completions",
         ],
     ),

@@ -87,7 +87,7 @@ codes! {
     PayloadTooLarge "payload_too_large" 413 Never No
         "A payload is over 1 MiB, a result over 256 KiB, an error over 16 KiB, the header over 16 KiB, or the body over 8 MiB.";
     QueueFull "queue_full" 429 Later No
-        "The queue has reached its limit; `Retry-After` says when to try again.";
+        "A queue has reached its limit, or there is no room to remember another finished job, operation or worker; `Retry-After` says when to try again.";
     RateLimited "rate_limited" 429 Later No
         "Too many requests wait for the log, or too many connections are open; `Retry-After` says when to try again.";
     TooManyWaiters "too_many_waiters" 429 Later No

@@ -151,6 +151,46 @@ async fn answers_are_what_the_document_says() {
     ask("GET /admin/config", "/admin/config", "").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_about_queues_workers_lists_and_retries_are_what_the_document_says() {
+    let site = Site::start().await;
+    let document = site.get("/openapi.json").await.json();
+    let ask = async |call: &str, path: &str, body: &str| {
+        checked(&site, &document, call, path, body).await
+    };
+    for settings in ["", r#"{"max_jobs":5,"rate_per_second":100,"default_lease_ms":"1m"}"#] {
+        ask("PUT /queues/{name}", "/queues/q", settings).await;
+    }
+    site.done("/work/add", r#"{"work_id":"j","queue":"q","tags":{"k":"v"}}"#).await;
+    let claim = r#"{"node_id":"w","labels":{"a":"b"},"session":3}"#;
+    site.done("/work/claim", claim).await;
+    for (path, template) in [
+        ("/queues?limit=1", "/queues"),
+        ("/queues/q", "/queues/{name}"),
+        ("/queues/no", "/queues/{name}"),
+        ("/workers", "/workers"),
+        ("/workers/w", "/workers/{node_id}"),
+        ("/work/list?tag=k:v&limit=1", "/work/list"),
+    ] {
+        ask(&format!("GET {template}"), path, "").await;
+    }
+    let repeat = r#"{"request_id":"r"}"#;
+    for body in [repeat, repeat] {
+        ask("POST /workers/{node_id}/drain", "/workers/w/drain", body).await;
+    }
+    ask("POST /workers/{node_id}/resume", "/workers/w/resume", "").await;
+    for operation in ["pause", "resume", "purge"] {
+        let (path, template) = (format!("/queues/q/{operation}"), "/queues/{name}");
+        ask(&format!("POST {template}/{operation}"), &path, "").await;
+    }
+    ask("POST /work/retry", "/work/retry", r#"{"work_id":"j","dry_run":true}"#).await;
+    let bulk = r#"{"queue":"q","state":"cancelled"}"#;
+    assert_eq!(ask("POST /work/retry", "/work/retry", bulk).await["count"], 1);
+    ask("DELETE /queues/{name}", "/queues/q", "").await;
+    site.done("/work/cancel", r#"{"work_id":"j"}"#).await;
+    assert_eq!(ask("DELETE /queues/{name}", "/queues/q", "").await["status"], "deleted");
+}
+
 fn holding_of(work: &Value) -> Value {
     json!({"work_id": work["work_id"], "token": work["token"]})
 }
