@@ -35,7 +35,9 @@ impl Server {
     ) -> Result<Self, Failure> {
         let http_port = reserve("listen", config.listen).await?;
         drop(reserve("peer_listen", config.peer_listen).await?);
-        let opened = Node::open(node_options(config), environment(disk), RaftRuntime::Own).await;
+        // Opening takes much room, once: it is not carried along through everything that starts a server.
+        let opening = Node::open(node_options(config), environment(disk), RaftRuntime::Own);
+        let opened = Box::pin(opening).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;
         let (stop_http, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
