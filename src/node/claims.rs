@@ -39,6 +39,8 @@ const ANSWER_BYTES: usize = 8 << 20;
 /// How much longer than its wait a claim that is parked at the leader may go without word from
 /// there.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
+/// How often the claim of a worker that is to drain looks whether it still is: nothing rings for it.
+const DRAINING_PAUSE: Duration = Duration::from_secs(1);
 /// How long telling the leader to forget a claim may take.
 const FORGET_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -256,14 +258,21 @@ impl Node {
             let _ = parked.send(());
         }
         while claimant.has_wait_left() {
-            place.park();
+            let spent = place.park();
             match self.look_for(claimant, Some(&place)).await? {
                 Look::Answer(outcome) => {
                     leave(place, &outcome);
                     return Ok(outcome);
                 }
                 Look::Beaten => {}
-                Look::Nothing => self.wait_for_bell(&place, route, claimant).await?,
+                Look::Nothing => {
+                    let mut until = claimant.wait_until;
+                    if self.look(|machine| machine.state().is_draining(&claimant.claim.worker)) {
+                        place.stand_aside(spent);
+                        until = until.min(Instant::now() + DRAINING_PAUSE);
+                    }
+                    self.wait_for_bell(&place, route, claimant, until).await?;
+                }
             }
         }
         drop(place);
@@ -288,12 +297,13 @@ impl Node {
         Ok(if is_empty { Look::Beaten } else { Look::Answer(outcome) })
     }
 
-    /// Waits until a parked claim should look again or has no wait left.
+    /// Waits until a parked claim should look again, at the latest then.
     async fn wait_for_bell<E>(
         &self,
         place: &Place,
         route: &Route,
         claimant: &mut Claimant<E>,
+        until: Instant,
     ) -> Result<(), Setback> {
         let is_clients = claimant.origin == Origin::Client;
         tokio::select! {
@@ -302,7 +312,7 @@ impl Node {
             () = self.stopping(), if is_clients => Err(Setback::NotProposed),
             () = claimant.reply.closed() => Ok(()),
             () = place.rung() => Ok(()),
-            () = sleep_until(claimant.wait_until) => Ok(()),
+            () = sleep_until(until) => Ok(()),
         }
     }
 

@@ -3,7 +3,8 @@
 //! No wake-up is lost, by three rules that `claims` follows:
 //! 1. park first, look at the queue after: a job that comes in between rings;
 //! 2. whoever was rung and found nothing parks again at its old place, and looks again;
-//! 3. whoever was rung and took something else, or left, passes the bell on.
+//! 3. whoever was rung and took something else, or left, passes the bell on;
+//! 4. so does whoever may not claim (a worker that is to drain), and stands aside.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -91,11 +92,22 @@ pub(super) struct Place {
 
 impl Place {
     /// Stands in line, at its old place if it stood there before. A bell that rang for it before is
-    /// spent: the caller looks at the queue after this.
-    pub(super) fn park(&self) {
+    /// spent, and returned: the caller looks at the queue after this.
+    pub(super) fn park(&self) -> Option<Call> {
         let mut line = self.waiters.lock();
-        line.rung.remove(&self.turn);
+        let spent = line.rung.remove(&self.turn);
         line.park(self.turn, &self.keys, &self.bell);
+        spent
+    }
+
+    /// Steps out of the line, and passes on the bell that was meant for it: `spent`, or one that has
+    /// rung since.
+    pub(super) fn stand_aside(&self, spent: Option<Call>) {
+        let mut line = self.waiters.lock();
+        line.unpark(self.turn);
+        if let Some(call) = line.rung.remove(&self.turn).or(spent) {
+            line.ring(&call);
+        }
     }
 
     /// Steps out of the line to try its luck; jobs that come now ring others.

@@ -28,7 +28,7 @@ const WHOLE_MAX: usize = 64;
 pub fn check(state: &State) -> Result<(), Violation> {
     check_parts(state)?;
     let derived = Indexes::of(state);
-    require("S14", derived == state.indexes, || {
+    require("S14", derived == *state.indexes, || {
         format!("the indexes are {:?} and should be {derived:?}", state.indexes)
     })?;
     check_tokens_are_unique(state)?;

@@ -71,8 +71,8 @@ impl State {
         records.take(limit).map(|(_, record)| self.worker_view(record)).collect()
     }
 
-    /// Whether this worker is granted nothing more.
-    pub(super) fn is_draining(&self, worker: &WorkerId) -> bool {
+    /// Whether a worker is told to claim no more: then nothing is granted to it.
+    pub fn is_draining(&self, worker: &WorkerId) -> bool {
         self.workers.get(worker).is_some_and(|record| record.is_draining)
     }
 

@@ -5,21 +5,9 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
-use crate::support::{PATIENCE, Site, read_reply};
-
-/// Starts a long poll of this worker on a queue of its own.
-async fn poll(site: &Site, worker: &str, queue: &str) -> TcpStream {
-    let body = format!(r#"{{"node_id":"{worker}","queues":["{queue}"],"wait_ms":30000}}"#);
-    let head = format!(
-        "POST /work/claim HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let mut stream = site.connect().await;
-    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    stream
-}
+use crate::support::{PATIENCE, Site, poll, read_reply};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_added_job_ends_one_long_poll() {

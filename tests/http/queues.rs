@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 
-use crate::support::{Reply, Site, read_reply};
+use crate::support::{Reply, Setup, Site, cluster, poll, read_reply};
 
 /// Makes or changes a queue, which must succeed.
 async fn set(site: &Site, queue: &str, settings: &str) -> Value {
@@ -24,18 +24,6 @@ async fn add(site: &Site, work_id: &str, queue: &str) {
 
 async fn claim(site: &Site, worker: &str, queue: &str) -> Value {
     site.done("/work/claim", &format!(r#"{{"node_id":"{worker}","queues":["{queue}"]}}"#)).await
-}
-
-/// Starts a long poll on a queue.
-async fn poll(site: &Site, worker: &str, queue: &str) -> TcpStream {
-    let body = format!(r#"{{"node_id":"{worker}","queues":["{queue}"],"wait_ms":30000}}"#);
-    let head = format!(
-        "POST /work/claim HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let mut stream = site.connect().await;
-    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    stream
 }
 
 /// Whether a long poll goes on for a while.
@@ -344,4 +332,29 @@ async fn a_put_that_is_repeated_after_a_delete_makes_no_queue() {
     let again = set(&site, "q", body).await;
     assert_eq!((&again["duplicate"], &again["max_jobs"]), (&json!(true), &Value::Null));
     site.get("/queues/q").await.failed(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_takes_operations_and_shows_what_the_others_did() {
+    let sites = cluster(Setup::three()).await;
+    for (number, site) in sites.iter().enumerate() {
+        let path = format!("/queues/q{number}");
+        let made = site.put(&path, r#"{"paused":true}"#).await;
+        assert_eq!((made.status, &made.json()["paused"]), (201, &json!(true)));
+        let seen = sites[(number + 1) % 3].get(&path).await.json();
+        assert_eq!(seen["paused"], true);
+        assert!(seen["rev"].as_u64() >= made.json()["rev"].as_u64());
+    }
+    let mut waiting = Vec::new();
+    for (number, site) in sites.iter().enumerate() {
+        let (work_id, queue) = (format!("j{number}"), format!("q{number}"));
+        let mut parked = poll(site, "w", &queue).await;
+        add(&sites[(number + 1) % 3], &work_id, &queue).await;
+        assert!(stays(&mut parked).await, "{queue} is paused");
+        waiting.push((parked, work_id, queue));
+    }
+    for (number, (mut parked, work_id, queue)) in waiting.into_iter().enumerate() {
+        sites[(number + 2) % 3].done(&format!("/queues/{queue}/resume"), "").await;
+        assert_eq!(answer(&mut parked).await["work"]["work_id"], work_id);
+    }
 }

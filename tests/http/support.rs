@@ -273,6 +273,30 @@ impl Site {
     }
 }
 
+/// Starts three voters and waits until they are one cluster.
+pub(crate) async fn cluster(setups: Vec<Setup>) -> Vec<Site> {
+    let mut sites = Vec::new();
+    for setup in setups {
+        sites.push(setup.start().await);
+    }
+    for site in &sites {
+        site.until_ready().await;
+    }
+    sites
+}
+
+/// Starts a long poll of this worker on a queue.
+pub(crate) async fn poll(site: &Site, worker: &str, queue: &str) -> TcpStream {
+    let body = format!(r#"{{"node_id":"{worker}","queues":["{queue}"],"wait_ms":30000}}"#);
+    let head = format!(
+        "POST /work/claim HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = site.connect().await;
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    stream
+}
+
 /// An answer, as it came.
 #[derive(Debug)]
 pub(crate) struct Reply {

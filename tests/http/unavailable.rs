@@ -13,7 +13,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 use crate::{
     disks::{Gauge, Stuck},
-    support::{PATIENCE, Reply, Setup, Site, read_reply},
+    support::{PATIENCE, Reply, Setup, Site, cluster, read_reply},
 };
 
 /// Polls until `condition` gives something.
@@ -120,18 +120,6 @@ async fn an_add_whose_disk_hangs_has_an_unknown_outcome_and_may_be_repeated() {
     .await;
     assert_eq!((again.status, &again.json()["duplicate"]), (200, &json!(true)), "{again:?}");
     assert_eq!(site.get("/work/status").await.json()["total_items"], 1);
-}
-
-/// Starts three voters and waits until they are one cluster.
-async fn cluster(setups: Vec<Setup>) -> Vec<Site> {
-    let mut sites = Vec::new();
-    for setup in setups {
-        sites.push(setup.start().await);
-    }
-    for site in &sites {
-        site.until_ready().await;
-    }
-    sites
 }
 
 async fn leader_of(sites: &[Site]) -> usize {

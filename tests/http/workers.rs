@@ -1,8 +1,11 @@
 //! Workers: known by their claims, told to stop by a drain.
 
-use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
-use crate::support::Site;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::{Site, poll, read_reply};
 
 async fn claim(site: &Site, worker: &str) -> Value {
     site.done("/work/claim", &format!(r#"{{"node_id":"{worker}"}}"#)).await
@@ -77,4 +80,26 @@ async fn a_worker_may_be_drained_before_it_is_known() {
     let again = site.done("/workers/w/drain", r#"{"request_id":"r1"}"#).await;
     assert_eq!((&again["status"], &again["duplicate"]), (&json!("draining"), &json!(true)));
     assert_eq!(claim(&site, "w").await["work"]["work_id"], "j", "the repeat did nothing");
+}
+
+// Situation: the claim that stands first in line is that of a worker which is told to drain. Claim: a
+// job that comes is the next one's at once, and when the worker is resumed its claim gets one too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_worker_keeps_no_job_from_those_who_wait_behind_it() {
+    let site = Site::start().await;
+    let mut first = poll(&site, "w", "q").await;
+    let early = timeout(Duration::from_millis(150), read_reply(&mut first)).await;
+    assert!(early.is_err(), "it waits");
+    let mut second = poll(&site, "v", "q").await;
+    let early = timeout(Duration::from_millis(150), read_reply(&mut second)).await;
+    assert!(early.is_err(), "it waits behind");
+    site.done("/workers/w/drain", "").await;
+    let start = Instant::now();
+    site.done("/work/add", r#"{"work_id":"a","queue":"q"}"#).await;
+    assert_eq!(read_reply(&mut second).await.unwrap().json()["work"]["work_id"], "a");
+    assert!(start.elapsed() < Duration::from_secs(15), "a bell rang, not the end of its wait");
+    site.done("/work/add", r#"{"work_id":"b","queue":"q"}"#).await;
+    site.done("/workers/w/resume", "").await;
+    assert_eq!(read_reply(&mut first).await.unwrap().json()["work"]["work_id"], "b");
+    assert!(start.elapsed() < Duration::from_secs(15), "it looked again");
 }

@@ -15,7 +15,7 @@ fn parked(waiters: &Arc<Waiters>, queues: &[&str], kinds: &[&str]) -> Place {
         ..samples::claim("w", "r")
     };
     let place = waiters.join(&claim).unwrap();
-    place.park();
+    assert_eq!(place.park(), None);
     place
 }
 
@@ -127,4 +127,23 @@ fn a_claim_for_too_many_pairs_is_refused() {
     };
     let waiters = Arc::new(Waiters::default());
     assert!(matches!(waiters.join(&claim), Err(Reason::TooManyWaiters { .. })));
+}
+
+#[tokio::test]
+async fn who_stands_aside_passes_the_bell_on_and_is_not_rung() {
+    let waiters = Arc::new(Waiters::default());
+    let first = parked(&waiters, &[], &[]);
+    let second = parked(&waiters, &[], &[]);
+    waiters.ring(&ready("a", "x"));
+    assert!(is_rung(&first).await);
+    first.stand_aside(first.park());
+    assert!(is_rung(&second).await, "the spent bell");
+    second.park();
+    first.park();
+    waiters.ring(&ready("a", "x"));
+    first.stand_aside(None);
+    assert!(is_rung(&second).await, "a bell that rang meanwhile");
+    second.park();
+    waiters.ring(&ready("a", "x"));
+    assert!(is_rung(&second).await, "the first stands in line no more");
 }
