@@ -9,12 +9,10 @@ use std::{
 
 use quorate::{
     http::{HttpOptions, Limits, Server, serve},
-    node::{
-        self, Consistency, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space,
-    },
+    node::{self, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space},
 };
 use raft::{Bootstrap, Disk, OsNet, Timing, disk::OsDisk};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -136,7 +134,7 @@ impl Site {
     pub(crate) async fn until_ready(&self) {
         let ready = async {
             // A read is held until somebody leads: nothing is asked over and over until then.
-            _ = self.handle.read(Consistency::Linearizable, PATIENCE, |_| ()).await;
+            _ = self.handle.read(node::Consistency::Linearizable, PATIENCE, |_| ()).await;
             while self.get("/ready").await.status != 200 {
                 tokio::task::yield_now().await;
             }
@@ -154,67 +152,6 @@ impl Site {
         let reply = self.post(path, body).await;
         assert!(reply.status < 300, "{path} {body}: {reply:?}");
         reply.json()
-    }
-
-    /// Sends a POST that must succeed, and returns its JSON.
-    pub(crate) async fn call(&self, path: &str, body: Value) -> Value {
-        self.done(path, &body.to_string()).await
-    }
-
-    /// Adds a job; returns the answer.
-    pub(crate) async fn add(&self, job: Value) -> Value {
-        self.call("/work/add", job).await
-    }
-
-    /// Claims any job for `w1`; `Null` when there is none.
-    pub(crate) async fn claim(&self) -> Value {
-        self.call("/work/claim", json!({"node_id": "w1"})).await["work"].clone()
-    }
-
-    /// Claims whatever comes within a while, for `w1`.
-    pub(crate) async fn claim_soon(&self) -> Value {
-        self.call("/work/claim", json!({"node_id": "w1", "wait_ms": "20s"})).await["work"].clone()
-    }
-
-    /// A call of the holder of this grant.
-    pub(crate) async fn settle(&self, verb: &str, work: &Value, extra: Value) -> Value {
-        let mut body = json!({"work_id": work["work_id"], "token": work["token"]});
-        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        self.call(&format!("/work/{verb}"), body).await
-    }
-
-    /// The whole job, now.
-    pub(crate) async fn job(&self, work_id: &str) -> Value {
-        let reply = self.get(&format!("/work/get/{work_id}")).await;
-        assert_eq!(reply.status, 200, "{work_id}: {reply:?}");
-        reply.json()
-    }
-
-    /// The whole job, once one of its fields has this value.
-    pub(crate) async fn job_when(&self, work_id: &str, field: &str, value: Value) -> Value {
-        let polled = async {
-            loop {
-                let job = self.job(work_id).await;
-                if job[field] == value {
-                    return job;
-                }
-            }
-        };
-        let in_time = timeout(PATIENCE, polled).await;
-        in_time.unwrap_or_else(|_| panic!("{work_id} does not get to {field} {value}"))
-    }
-
-    /// The whole job, once it has ended.
-    pub(crate) async fn ended(&self, work_id: &str) -> Value {
-        let job = self.get(&format!("/work/get/{work_id}?wait_ms=30s")).await.json();
-        assert!(job["ended_at_ms"].is_u64(), "{job}");
-        job
-    }
-
-    /// Sends a POST that must be refused because of this field.
-    pub(crate) async fn refuses(&self, path: &str, body: Value, field: &str) {
-        let details = self.post(path, &body.to_string()).await.failed(400, "invalid_argument");
-        assert_eq!(details["field"], field, "{path} {body}");
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -262,6 +199,67 @@ impl Site {
     /// The state of a job, now.
     pub(crate) async fn state_of(&self, work_id: &str) -> Value {
         self.get(&format!("/work/get/{work_id}")).await.json()["state"].clone()
+    }
+
+    /// Sends a POST that must succeed, and returns its JSON.
+    pub(crate) async fn call(&self, path: &str, body: Value) -> Value {
+        self.done(path, &body.to_string()).await
+    }
+
+    /// Adds a job; returns the answer.
+    pub(crate) async fn add(&self, job: Value) -> Value {
+        self.call("/work/add", job).await
+    }
+
+    /// Claims any job for `w1`; `Null` when there is none.
+    pub(crate) async fn claim(&self) -> Value {
+        self.call("/work/claim", serde_json::json!({"node_id": "w1"})).await["work"].clone()
+    }
+
+    /// Claims whatever comes within a while, for `w1`.
+    pub(crate) async fn claim_soon(&self) -> Value {
+        self.call("/work/claim", serde_json::json!({"node_id": "w1", "wait_ms": "20s"})).await["work"].clone()
+    }
+
+    /// A call of the holder of this grant.
+    pub(crate) async fn settle(&self, verb: &str, work: &Value, extra: Value) -> Value {
+        let mut body = serde_json::json!({"work_id": work["work_id"], "token": work["token"]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        self.call(&format!("/work/{verb}"), body).await
+    }
+
+    /// The whole job, now.
+    pub(crate) async fn job(&self, work_id: &str) -> Value {
+        let reply = self.get(&format!("/work/get/{work_id}")).await;
+        assert_eq!(reply.status, 200, "{work_id}: {reply:?}");
+        reply.json()
+    }
+
+    /// The whole job, once one of its fields has this value.
+    pub(crate) async fn job_when(&self, work_id: &str, field: &str, value: Value) -> Value {
+        let polled = async {
+            loop {
+                let job = self.job(work_id).await;
+                if job[field] == value {
+                    return job;
+                }
+            }
+        };
+        let in_time = timeout(PATIENCE, polled).await;
+        in_time.unwrap_or_else(|_| panic!("{work_id} does not get to {field} {value}"))
+    }
+
+    /// The whole job, once it has ended.
+    pub(crate) async fn ended(&self, work_id: &str) -> Value {
+        let job = self.get(&format!("/work/get/{work_id}?wait_ms=30s")).await.json();
+        assert!(job["ended_at_ms"].is_u64(), "{job}");
+        job
+    }
+
+    /// Sends a POST that must be refused because of this field.
+    pub(crate) async fn refuses(&self, path: &str, body: Value, field: &str) {
+        let details = self.post(path, &body.to_string()).await.failed(400, "invalid_argument");
+        assert_eq!(details["field"], field, "{path} {body}");
     }
 }
 
