@@ -218,7 +218,8 @@ impl Site {
 
     /// Claims whatever comes within a while, for `w1`.
     pub(crate) async fn claim_soon(&self) -> Value {
-        self.call("/work/claim", serde_json::json!({"node_id": "w1", "wait_ms": "20s"})).await["work"].clone()
+        let body = serde_json::json!({"node_id": "w1", "wait_ms": "20s"});
+        self.call("/work/claim", body).await["work"].clone()
     }
 
     /// A call of the holder of this grant.
