@@ -41,5 +41,5 @@ pub use net::{Connection, Listener, Net};
 pub use options::{Bootstrap, Environment, Options, Timing};
 pub use peer::{Peer, PeerId};
 pub use replica::{ENTRY_BYTES_MAX, Replica};
-pub use status::{Role, Status};
+pub use status::{Progress, Quorum, Role, Status};
 pub use transport::os_net::OsNet;

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use openraft::{
     ReadPolicy,
+    async_runtime::WatchReceiver,
     errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError},
     raft::responder::ProgressResponder,
 };
@@ -21,13 +22,13 @@ use tokio::{
 };
 
 use crate::{
-    CallError, CallHandler, Environment, LogIndex, OpenError, Options, Peer, ProposeError,
+    CallError, CallHandler, Environment, LogIndex, OpenError, Options, Peer, ProposeError, Quorum,
     ReadError, StateMachine, Status, codec,
     consensus::{
         Raft,
         blocking::Blocking,
         machine_store::MachineStore,
-        seeded,
+        observe, seeded,
         types::{Command, TypeConfig},
     },
     directory::DataDirectory,
@@ -213,6 +214,11 @@ impl<S: StateMachine> Replica<S> {
     /// The standing, and every change of it.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.inner.status.clone()
+    }
+
+    /// How this replica stands with its quorum now; `None` while it does not lead.
+    pub fn quorum(&self) -> Option<Quorum> {
+        observe::quorum(&self.inner.raft.metrics().borrow_watched(), &self.inner.me)
     }
 
     /// Hands leadership to the caught-up voter with the longest log and waits (up to `timeout`)

@@ -46,3 +46,27 @@ pub struct Status {
     /// Why it stopped for good, if it did.
     pub failure: Option<String>,
 }
+
+/// A leader's standing with those who follow it, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quorum {
+    /// How long ago it sent the newest request that a quorum has acknowledged, ms; 0 when it is its own
+    /// quorum, `None` while none of this term has been acknowledged.
+    pub acknowledged_ms_ago: Option<u64>,
+    /// The voters and learners, itself included, by id.
+    pub peers: Vec<Progress>,
+}
+
+/// How far one peer follows its leader.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Who.
+    pub peer: Peer,
+    /// Whether it has a vote.
+    pub is_voter: bool,
+    /// The last index that its log is known to share with the leader's; 0 while none is.
+    pub match_index: LogIndex,
+    /// How long ago the newest request that it has acknowledged was sent, ms; 0 of the leader itself,
+    /// `None` while it has acknowledged none of this term.
+    pub acknowledged_ms_ago: Option<u64>,
+}

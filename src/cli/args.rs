@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    add, cancel, claim, complete, fail, get, heartbeat, leader, release, run, serve, status,
+    add, backup, cancel, claim, complete, completions, delete_queue, drain, fail, get, heartbeat,
+    help, leader, list, pause, purge, queues, release, resume, retry, run, serve, set_queue,
+    status, undrain, workers,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -23,6 +25,7 @@ out, 6 denied, 7 the waited-for job failed, 8 nothing to claim, 130 interrupted.
 /// A Raft-replicated work queue in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "queue", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(help_template = help::template())]
 pub struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
@@ -108,10 +111,36 @@ pub(super) enum Command {
     Cancel(cancel::CancelArgs),
     /// Show a job, or wait for its end.
     Get(get::GetArgs),
+    /// List jobs, in the order in which they were added.
+    List(list::ListArgs),
+    /// Put finished jobs back, with a fresh count of attempts.
+    Retry(retry::RetryArgs),
     /// Show the node that answers and the totals of the queue.
     Status(status::StatusArgs),
     /// Show who leads.
     Leader(leader::LeaderArgs),
+    /// Copy the whole queue into a file.
+    Backup(backup::BackupArgs),
+    /// Show the queues and what they are held to, or one of them.
+    Queues(queues::QueuesArgs),
+    /// Change what a queue is held to; makes it when there is none.
+    SetQueue(set_queue::SetQueueArgs),
+    /// Delete a queue that has no unfinished job, and its settings.
+    DeleteQueue(delete_queue::DeleteQueueArgs),
+    /// Have claims pass a queue over.
+    Pause(pause::PauseArgs),
+    /// Have claims find a paused queue's jobs again.
+    Resume(resume::ResumeArgs),
+    /// Cancel every unfinished job of a queue, without asking; prints how many.
+    Purge(purge::PurgeArgs),
+    /// Show the workers, or one of them.
+    Workers(workers::WorkersArgs),
+    /// Have a worker be granted nothing more; it is told at its next heartbeat.
+    Drain(drain::DrainArgs),
+    /// Have a drained worker be granted jobs again.
+    Undrain(undrain::UndrainArgs),
+    /// Print what a shell needs to complete the words after `queue`.
+    Completions(completions::CompletionsArgs),
 }
 
 #[cfg(test)]

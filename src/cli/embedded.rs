@@ -72,7 +72,7 @@ async fn start_on_a_free_port(dir: &Path) -> Result<(Server, SocketAddr), Failur
     for step in 0..TRIES {
         let port = PORTS.start + (first + step * 2) % (PORTS.end - PORTS.start);
         let config = config(dir, port)?;
-        match Server::start(&config, Arc::new(raft::disk::OsDisk)).await {
+        match Server::start(&config, None, Arc::new(raft::disk::OsDisk)).await {
             Ok(server) => return Ok((server, config.listen)),
             Err(failure) if failure.is("address_unavailable") => refused = Some(failure),
             Err(failure) => return Err(failure),

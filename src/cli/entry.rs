@@ -58,11 +58,14 @@ fn run(
             return args.run(cli.global.config.as_deref(), surroundings, look, disk);
         }
         Command::Run(args) => return args.run(&config, surroundings),
+        Command::Completions(args) => return args.run(&session),
         command => command,
     };
     block_on(async {
         match command {
-            Command::Serve(_) | Command::Run(_) => unreachable!("they have runtimes of their own"),
+            Command::Serve(_) | Command::Run(_) | Command::Completions(_) => {
+                unreachable!("they need no runtime, or have one of their own")
+            }
             Command::Add(args) => interruptible(args.run(&session)).await,
             Command::Claim(args) => interruptible(args.run(&session)).await,
             Command::Complete(args) => interruptible(args.run(&session)).await,
@@ -73,6 +76,18 @@ fn run(
             Command::Get(args) => interruptible(args.run(&session)).await,
             Command::Status(args) => interruptible(args.run(&session)).await,
             Command::Leader(args) => interruptible(args.run(&session)).await,
+            Command::Backup(args) => interruptible(args.run(&session)).await,
+            Command::List(args) => interruptible(args.run(&session)).await,
+            Command::Retry(args) => interruptible(args.run(&session)).await,
+            Command::Queues(args) => interruptible(args.run(&session)).await,
+            Command::SetQueue(args) => interruptible(args.run(&session)).await,
+            Command::DeleteQueue(args) => interruptible(args.run(&session)).await,
+            Command::Pause(args) => interruptible(args.run(&session)).await,
+            Command::Resume(args) => interruptible(args.run(&session)).await,
+            Command::Purge(args) => interruptible(args.run(&session)).await,
+            Command::Workers(args) => interruptible(args.run(&session)).await,
+            Command::Drain(args) => interruptible(args.run(&session)).await,
+            Command::Undrain(args) => interruptible(args.run(&session)).await,
         }
     })
 }

@@ -103,6 +103,16 @@ impl Table {
         Self { header: vec![], rows }
     }
 
+    /// A row for each item. A list of nothing has no header.
+    pub(super) fn list<const N: usize>(
+        header: [&'static str; N],
+        rows: impl IntoIterator<Item = [Cell; N]>,
+    ) -> Self {
+        let rows: Vec<Vec<Cell>> = rows.into_iter().map(Vec::from).collect();
+        let header = if rows.is_empty() { vec![] } else { header.into() };
+        Self { header, rows }
+    }
+
     fn render(&self, look: Look) -> String {
         let mut table = ComfyTable::new();
         table.load_style(presets::NOTHING);
@@ -160,10 +170,11 @@ impl Report {
     /// The text that goes to stdout, with its final line break; empty when there is nothing to say.
     pub(super) fn render(&self, look: Look) -> String {
         let text = match (look.format, &self.items) {
-            (Format::Json, _) | (Format::Jsonl, None) => {
-                String::from_utf8_lossy(&self.json).trim_end().to_owned()
+            (Format::Json, _) => String::from_utf8_lossy(&self.json).trim_end().to_owned(),
+            (Format::Jsonl, None) => in_one_line(&String::from_utf8_lossy(&self.json)),
+            (Format::Jsonl, Some(items)) => {
+                items.iter().map(|item| in_one_line(item)).collect::<Vec<_>>().join("\n")
             }
-            (Format::Jsonl, Some(items)) => items.join("\n"),
             (Format::Plain, _) => self.plain.join("\n"),
             (Format::Table, _) => self.table.render(look),
         };
@@ -179,15 +190,39 @@ impl Report {
     }
 }
 
+/// JSON without line breaks. A payload keeps the bytes that it was added with, spaces between its parts
+/// included; within its strings a line break is always `\n`.
+fn in_one_line(json: &str) -> String {
+    json.trim_end().replace(['\n', '\r'], " ")
+}
+
 /// Prints `text`. A reader that has gone away has seen enough: that is no error.
 ///
 /// # Errors
 /// Whatever else stdout answers.
 pub(super) fn print(text: &str) -> io::Result<()> {
+    print_to_reader(text).map(|_| ())
+}
+
+/// Who is at the other end of stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Somebody who reads on.
+    There,
+    /// Nobody, any more: the rest need not be asked for.
+    Gone,
+}
+
+/// Prints `text`, and says whether there is any sense in going on.
+///
+/// # Errors
+/// What stdout answers, unless it is that nobody reads.
+pub(super) fn print_to_reader(text: &str) -> io::Result<Reader> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error),
     }
 }
 
@@ -206,14 +241,15 @@ pub(super) fn shortened(text: &str, longest: usize) -> String {
     flat.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A duration for people: `250 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min`.
+/// A duration for people: `250 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
 pub(super) fn for_people(duration_ms: u64) -> String {
     let seconds = duration_ms / 1000;
     match seconds {
         0 => format!("{duration_ms} ms"),
         1..=59 => format!("{}.{} s", seconds, duration_ms % 1000 / 100),
         60..=3599 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        3600..=86_399 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
 
@@ -248,6 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_of_several_lines_is_one_line_of_jsonl() {
+        let item = "{\"payload\":{\n  \"text\": \"a\\nb\"}}";
+        let items = Some(vec![item.into()]);
+        let report = Report { json: item.into(), items, ..Report::default() };
+        let one_line = "{\"payload\":{   \"text\": \"a\\nb\"}}\n";
+        assert_eq!(report.render(look(Format::Jsonl)), one_line);
+        let report = Report { items: None, ..report };
+        assert_eq!(report.render(look(Format::Jsonl)), one_line);
+        assert_eq!(report.render(look(Format::Json)), format!("{item}\n"), "as it came");
+    }
+
+    #[test]
     fn colours_appear_only_when_asked_for() {
         let table = a_report().render(look(Format::Table));
         assert!(!table.contains('\x1b'), "{table:?}");
@@ -259,9 +307,13 @@ mod tests {
     fn long_texts_are_cut_to_one_line_and_durations_are_for_people() {
         assert_eq!(shortened("a\nb", 5), "a b");
         assert_eq!(shortened("abcdef", 4), "abc…");
-        for (ms, text) in
-            [(7, "7 ms"), (2560, "2.5 s"), (200_000, "3 min 20 s"), (7_500_000, "2 h 5 min")]
-        {
+        for (ms, text) in [
+            (7, "7 ms"),
+            (2560, "2.5 s"),
+            (200_000, "3 min 20 s"),
+            (7_500_000, "2 h 5 min"),
+            (273_600_000, "3 d 4 h"),
+        ] {
             assert_eq!(for_people(ms), text);
         }
     }

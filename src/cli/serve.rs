@@ -5,10 +5,10 @@ use std::{path::Path, sync::Arc};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
 
 use super::{
-    Exit, Failure,
+    Exit, Failure, logging,
+    operator::Console,
     report::{Look, Report, Table, complain},
     server::Server,
     session::cannot_print,
@@ -137,25 +137,30 @@ impl ServeArgs {
             let printed = explain(&config.explained).print(look);
             return printed.map(|()| Exit::OK).map_err(|error| cannot_print(&error));
         }
-        start_logging(&config, look);
+        let console = Arc::new(Console::new(&config, logging::start(&config, look)));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let no_threads =
             |error: std::io::Error| Failure::new(Exit::FAILED, "threads", error.to_string());
-        runtime.map_err(no_threads)?.block_on(serve(&config, disk))
+        runtime.map_err(no_threads)?.block_on(serve(&config, &console, disk))
     }
 }
 
-/// Serves until a signal or the node itself ends it.
-async fn serve(config: &Config, disk: Arc<dyn raft::Disk>) -> Result<Exit, Failure> {
+/// Serves until a signal, its operator or the node itself ends it.
+async fn serve(
+    config: &Config,
+    console: &Arc<Console>,
+    disk: Arc<dyn raft::Disk>,
+) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let server = tokio::select! {
         biased;
-        server = Server::start(config, disk) => server?,
+        server = Server::start(config, Some(console), disk) => server?,
         () = signals.next() => return Ok(Exit::INTERRUPTED),
     };
     greet(config);
     tokio::select! {
         () = signals.next() => {}
+        () = console.told_to_stop() => {}
         reason = server.failed() => {
             let message = format!("node {} cannot go on: {reason}", config.node_id);
             return Err(Failure::new(Exit::FAILED, "replica_failed", message));
@@ -181,25 +186,6 @@ fn greet(config: &Config) {
         LogFormat::Json => {
             tracing::info!(%node_id, %listen, %peer_listen, %data_dir, "serving");
         }
-    }
-}
-
-/// To stderr. A bare level is that of this program. The crates below it report errors only, whatever the
-/// level: what they warn of, at every heartbeat, `raft` says once.
-fn start_logging(config: &Config, look: Look) {
-    let level = &config.log;
-    let filter = if level.contains('=') {
-        level.clone()
-    } else {
-        format!("error,quorate={level},raft={level},membership={level}")
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(look.is_colored);
-    match config.log_format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().init(),
     }
 }
 

@@ -5,10 +5,10 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::oneshot};
 use ulid::Ulid;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, operator::Console};
 use crate::{
     config::{Bootstrap, Config, TimingPreset},
-    http::{self, Exposure, HttpOptions},
+    http::{self, Exposure, Hold, HttpOptions},
     node::{self, Handle, MachineClock, Node, NodeOptions, OpenError, RaftRuntime},
 };
 
@@ -27,15 +27,19 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Opens the node and serves it. Nothing is written before both ports are known to be free.
-    pub(super) async fn start(config: &Config, disk: Arc<dyn raft::Disk>) -> Result<Self, Failure> {
+    /// Opens the node and serves it; orders over HTTP go to `console`. Nothing is written before both ports are known to be free.
+    pub(super) async fn start(
+        config: &Config,
+        console: Option<&Arc<Console>>,
+        disk: Arc<dyn raft::Disk>,
+    ) -> Result<Self, Failure> {
         let http_port = reserve("listen", config.listen).await?;
         drop(reserve("peer_listen", config.peer_listen).await?);
         let opened = Node::open(node_options(config), environment(disk), RaftRuntime::Own).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;
         let (stop_http, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
-        match http::serve_on(http_port, http_options(config), handle.clone(), shutdown) {
+        match http::serve_on(http_port, http_options(config, console), handle.clone(), shutdown) {
             Ok(http) => Ok(Self { handle, http, stop_http }),
             Err(error) => {
                 handle.stop().await;
@@ -109,7 +113,8 @@ fn bootstrap(bootstrap: &Bootstrap) -> raft::Bootstrap {
     }
 }
 
-fn http_options(config: &Config) -> HttpOptions {
+fn http_options(config: &Config, console: Option<&Arc<Console>>) -> HttpOptions {
+    let hold = Duration::from_millis(config.hold_ms);
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     // The server checks the address again: it is to refuse whatever nobody has accepted.
     let is_exposed = config.insecure && !config.listen.ip().is_loopback();
@@ -119,10 +124,11 @@ fn http_options(config: &Config) -> HttpOptions {
         limits: http::Limits {
             body_bytes_max: bytes(config.max_body_bytes),
             connections_max: bytes(config.max_connections),
-            hold: Duration::from_millis(config.hold_ms),
+            hold: console.map_or_else(|| Hold::new(hold), |console| console.hold()),
             drain_timeout: Duration::from_millis(config.drain_ms),
             ..http::Limits::default()
         },
+        operator: console.map(|console| Arc::clone(console) as Arc<dyn http::Operator>),
     }
 }
 
@@ -179,10 +185,10 @@ mod tests {
             Config::resolve(&raw, &surroundings).unwrap()
         };
         let (closed, open) = (config("127.0.0.1:9000"), config("10.1.2.3:9000"));
-        assert_eq!(http_options(&closed).exposure, Exposure::LoopbackOnly);
-        assert_eq!(http_options(&open).exposure, Exposure::Insecure);
+        assert_eq!(http_options(&closed, None).exposure, Exposure::LoopbackOnly);
+        assert_eq!(http_options(&open, None).exposure, Exposure::Insecure);
         let not_accepted = Config { insecure: false, ..open };
-        assert_eq!(http_options(&not_accepted).exposure, Exposure::LoopbackOnly);
+        assert_eq!(http_options(&not_accepted, None).exposure, Exposure::LoopbackOnly);
     }
 
     #[test]

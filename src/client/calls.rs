@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::{
-    ClientError, Options,
+    ClientError, Download, Options,
     transport::{Call, Persistence, Rendered, Transport},
 };
 use crate::{
@@ -126,6 +126,11 @@ impl Client {
         self.post("/work/fail", request).await
     }
 
+    /// Opens a copy of the whole queue, as `GET /admin/backup` answers it: who keeps it checks it.
+    pub async fn backup(&self) -> Result<Download, ClientError> {
+        self.transport.open("/admin/backup").await
+    }
+
     /// Gives a job back, its attempt not counted.
     pub async fn release(
         &self,
@@ -182,17 +187,26 @@ impl Client {
         self.read("/ready", Persistence::OneRound).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         request: &(impl Serialize + Sync),
     ) -> Result<Answer<T>, ClientError> {
-        let body = json(request);
-        let render = |_| Rendered { path: path.into(), body: body.clone() };
-        self.once(Method::POST, Duration::ZERO, Persistence::UntilDeadline, &render).await
+        self.write(Method::POST, path, json(request)).await
     }
 
-    async fn read<T: DeserializeOwned>(
+    /// A write, which has its identity in its path or its body.
+    pub(super) async fn write<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer<T>, ClientError> {
+        let render = |_| Rendered { path: path.into(), body: body.clone() };
+        self.once(method, Duration::ZERO, Persistence::UntilDeadline, &render).await
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(
         &self,
         path: &str,
         persistence: Persistence,
@@ -249,11 +263,11 @@ pub fn fresh_job_id() -> JobId {
     JobId::parse(&Ulid::generate().to_string()).expect("a ULID is 26 letters and digits")
 }
 
-fn fresh_request_id() -> RequestId {
+pub(super) fn fresh_request_id() -> RequestId {
     RequestId::parse(&Ulid::generate().to_string()).expect("a ULID is 26 letters and digits")
 }
 
-fn json(request: &impl Serialize) -> Bytes {
+pub(super) fn json(request: &impl Serialize) -> Bytes {
     serde_json::to_vec(request).expect("requests are maps with text keys").into()
 }
 

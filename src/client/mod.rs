@@ -9,10 +9,15 @@
 //! without an identity is given one before its first attempt, and keeps it through all of them.
 
 mod calls;
+mod download;
 mod error;
+mod list;
+mod operations;
 mod options;
 mod transport;
 
 pub use calls::{Answer, Client, fresh_job_id, is_terminal};
+pub use download::Download;
 pub use error::ClientError;
+pub use list::ListRequest;
 pub use options::Options;

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Method, Request, StatusCode, Uri, header};
+use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming, header};
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -23,7 +23,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ClientError, Options};
+use super::{ClientError, Download, Options};
 use crate::wire::{ApiError, Applied, Code};
 
 /// An address that takes no connection within this is passed over.
@@ -201,32 +201,57 @@ impl Transport {
             Ok(request) => request,
             Err(reason) => return Attempt::NotSent(reason),
         };
-        match timeout(remaining.min(wait + hold + GRACE), self.exchange(request)).await {
+        match timeout(remaining.min(wait + hold + GRACE), self.exchange(address, request)).await {
             Ok(attempt) => attempt,
             Err(_) => Attempt::Lost(format!("{address} did not answer in time")),
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Attempt {
-        let address = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-        let response = match self.http.request(request).await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                return Attempt::NotSent(format!("{address}: {}", innermost(&error)));
+    /// Opens an answer that is taken piece by piece, at the first address that gives one; asks each once.
+    pub(super) async fn open(&self, path: &str) -> Result<Download, ClientError> {
+        let mut story = Story::default();
+        for (_, address) in self.addresses_by_preference() {
+            match self.open_at(address, path).await {
+                Ok(download) => return Ok(download),
+                Err(Attempt::Refused(error)) if error.retryable => story.on_refusal(error),
+                Err(Attempt::Refused(error)) => return Err(ClientError::Api(error)),
+                // Nothing of a read is ever unknown: it changes nothing.
+                Err(Attempt::NotSent(reason) | Attempt::Lost(reason)) => story.last_reason = reason,
+                Err(Attempt::Nonsense(reason)) => {
+                    return Err(ClientError::BadAnswer { address: address.to_string(), reason });
+                }
+                Err(Attempt::Answered(_)) => unreachable!("a success is a download"),
             }
-            Err(error) => return Attempt::Lost(format!("{address}: {}", innermost(&error))),
-        };
-        let (head, body) = response.into_parts();
-        let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => return Attempt::Lost(format!("{address}: {}", innermost(&*error))),
-        };
-        if head.status.is_success() {
-            return Attempt::Answered(body);
         }
-        match refusal(head.status, &body) {
-            Some(error) => Attempt::Refused(Box::new(error)),
-            None => Attempt::Nonsense(describe(head.status)),
+        Err(self.end(story))
+    }
+
+    async fn open_at(&self, address: &Uri, path: &str) -> Result<Download, Attempt> {
+        let patience = self.options.timeout;
+        let late = |_| Attempt::NotSent(format!("{address} did not answer in time"));
+        let rendered = Rendered { path: path.to_owned(), body: Bytes::new() };
+        let request = request(&Method::GET, address, rendered, patience.saturating_sub(GRACE));
+        let begun = timeout(patience, self.begin(request.map_err(Attempt::NotSent)?)).await;
+        let response = begun.map_err(late)??;
+        if response.status().is_success() {
+            return Ok(Download::new(address.clone(), response.into_body(), patience));
+        }
+        Err(timeout(patience, read(address, response)).await.map_err(late)?)
+    }
+
+    /// Sends a request and returns the head of its answer.
+    async fn begin(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Attempt> {
+        let address = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        self.http.request(request).await.map_err(|error| {
+            let reason = format!("{address}: {}", innermost(&error));
+            if error.is_connect() { Attempt::NotSent(reason) } else { Attempt::Lost(reason) }
+        })
+    }
+
+    async fn exchange(&self, address: &Uri, request: Request<Full<Bytes>>) -> Attempt {
+        match self.begin(request).await {
+            Ok(response) => read(address, response).await,
+            Err(attempt) => attempt,
         }
     }
 
@@ -266,6 +291,25 @@ impl Story {
     /// Whether any server has taken a request of this call.
     fn has_been_heard(&self) -> bool {
         self.may_be_applied || self.last_refusal.is_some()
+    }
+}
+
+/// Reads an answer to its end.
+async fn read(address: &Uri, response: Response<Incoming>) -> Attempt {
+    let (head, body) = response.into_parts();
+    let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            let address = address.authority().map(ToString::to_string).unwrap_or_default();
+            return Attempt::Lost(format!("{address}: {}", innermost(&*error)));
+        }
+    };
+    if head.status.is_success() {
+        return Attempt::Answered(body);
+    }
+    match refusal(head.status, &body) {
+        Some(error) => Attempt::Refused(Box::new(error)),
+        None => Attempt::Nonsense(describe(head.status)),
     }
 }
 
@@ -324,7 +368,7 @@ fn describe(status: StatusCode) -> String {
 }
 
 /// The last cause of an error: "connection refused" rather than "client error (Connect)".
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

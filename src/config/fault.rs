@@ -16,6 +16,8 @@ pub enum Origin {
         /// For people: `hold_ms`, `nodes.n1.port`.
         at: String,
     },
+    /// In a request to the running server.
+    Request,
     /// Nowhere.
     Default,
 }
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
             Self::Flag => f.write_str("flag"),
             Self::Variable(name) => f.write_str(name),
             Self::File { file, at } => write!(f, "{}: {at}", file.display()),
+            Self::Request => f.write_str("admin/config"),
             Self::Default => f.write_str("default"),
         }
     }

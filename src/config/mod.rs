@@ -10,6 +10,7 @@
 //! environment, and resolving is a pure function of its arguments. Nothing is written to the disk
 //! before a configuration has resolved.
 
+mod change;
 mod client;
 mod fault;
 mod file;
@@ -19,6 +20,7 @@ mod server;
 mod settings;
 mod surroundings;
 
+pub use change::{CHANGEABLE, Change};
 pub use client::{ClientConfig, Color, Format};
 pub use fault::{Fault, Faults, Origin, Sourced};
 pub use file::{ConfigFile, NodeEntry};

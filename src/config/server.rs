@@ -135,7 +135,7 @@ impl Resolver<'_> {
         let cluster = self.take("cluster", parse::node_id, || "quorate".into());
         let bootstrap = self.bootstrap(node_id.as_deref());
         let timing = self.take_word("timing", TimingPreset::Lan);
-        let hold_ms = self.take("hold_ms", |text| parse::milliseconds(text, 0..=60_000), || 5000);
+        let hold_ms = self.take("hold_ms", hold_ms, || 5000);
         let drain_ms =
             self.take("drain_ms", |text| parse::milliseconds(text, 0..=600_000), || 10_000);
         let max_body_bytes = self.take_number("max_body_bytes", 1 << 20, 64 << 20, 8 << 20);
@@ -402,8 +402,12 @@ fn dial_list(text: &str) -> Result<Listed, String> {
     parse::list(text).map(parse::dial_address).collect::<Result<_, _>>().map(Listed)
 }
 
+pub(super) fn hold_ms(text: &str) -> Result<u64, String> {
+    parse::milliseconds(text, 0..=60_000)
+}
+
 /// A filter of tracing's; the older system's `WARNING` and `CRITICAL` are understood.
-fn log_filter(text: &str) -> Result<String, String> {
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
     let level = match text.to_ascii_lowercase().as_str() {
         "warning" => "warn".into(),
         "critical" => "error".into(),

@@ -97,6 +97,7 @@ impl IntoResponse for Failure {
         let body = Body::new(AnswerBody::new(json.into(), None));
         let mut response = json_response(status, body, self.rev);
         failure_headers(&self, response.headers_mut());
+        response.extensions_mut().insert(self.error.code);
         response
     }
 }

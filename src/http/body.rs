@@ -148,6 +148,8 @@ impl hyper::body::Body for AnswerBody {
 #[derive(Debug)]
 pub(super) struct Tracked {
     body: Body,
+    /// Its length was not known when it began: each piece has a deadline of its own.
+    is_stream: bool,
     in_flight: Arc<InFlight>,
 }
 
@@ -155,7 +157,7 @@ impl Tracked {
     pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
         let size = hyper::body::Body::size_hint(&body);
         let in_flight = in_flight.answered(size.upper().unwrap_or(size.lower()));
-        Self { body, in_flight: Arc::new(in_flight) }
+        Self { body, is_stream: size.exact().is_none(), in_flight: Arc::new(in_flight) }
     }
 }
 
@@ -169,6 +171,10 @@ impl hyper::body::Body for Tracked {
     ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let in_flight = &self.in_flight;
+        let piece = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        if let Some(piece) = piece.filter(|_| self.is_stream) {
+            in_flight.goes_on(piece.len() as u64);
+        }
         let held = |bytes| Piece { bytes, _in_flight: Arc::clone(in_flight) };
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(held))))
     }

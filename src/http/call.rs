@@ -19,12 +19,12 @@ use super::{
 };
 use crate::{
     node::Consistency,
-    queue::{Command, JobId, NewJob, Outcome, RequestId, Rev},
+    queue::{self, Action, Command, JobId, NewJob, Operation, Outcome, RequestId, Rev},
     wire::{AddRequest, ApiError, CompleteRequest},
 };
 
 /// The longest that a request may ask to be held.
-const HOLD_MS_MAX: u64 = 60_000;
+pub(super) const HOLD_MS_MAX: u64 = 60_000;
 
 /// One call, read to its end.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl FromRequest<Site> for Call {
 async fn read(request: Request, site: &Site) -> Result<Call, Failure> {
     let (mut parts, body) = request.into_parts();
     let activity = parts.extensions.remove().expect("the gate adds the connection's activity");
-    let hold = hold(&parts.headers, site.limits.hold)?;
+    let hold = hold(&parts.headers, site.limits.hold.get())?;
     let idempotency_key = idempotency_key(&parts.headers)?;
     let body = match parts.method {
         Method::GET | Method::HEAD => Bytes::new(),
@@ -105,6 +105,23 @@ impl Call {
 
     fn fresh_job_id(&self) -> JobId {
         JobId::parse(&self.site.handle.fresh_id()).expect("a fresh id is a name")
+    }
+
+    pub(super) fn fresh_request_id(&self) -> RequestId {
+        RequestId::parse(&self.site.handle.fresh_id()).expect("a fresh id is a name")
+    }
+
+    /// Carries out an operation under the id that its body (`named`) or the header gives it, else
+    /// under a fresh one: then it is known again when a node repeats it, and not when its client does.
+    pub(super) async fn operate(
+        &self,
+        named: Option<RequestId>,
+        action: Action,
+    ) -> Result<(queue::Answer, Rev), Failure> {
+        let given = one_of(named, self.idempotency_key.clone())?;
+        let request_id = given.unwrap_or_else(|| self.fresh_request_id());
+        let outcome = self.submit_one(Command::Operate(Operation { request_id, action })).await?;
+        accepted(outcome, Place::Alone)
     }
 
     /// A completion, with an identity for each job of `then`.
@@ -160,9 +177,31 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<RequestId>, ApiError> {
     key.map(Some).map_err(|fault| ApiError::invalid("Idempotency-Key", fault))
 }
 
+/// A request's one identity, wherever it stands.
+fn one_of(
+    named: Option<RequestId>,
+    header: Option<RequestId>,
+) -> Result<Option<RequestId>, ApiError> {
+    if named.is_some() && header.is_some() && named != header {
+        let reason = "is not what the header `Idempotency-Key` says; send one of them";
+        return Err(ApiError::invalid("request_id", reason));
+    }
+    Ok(named.or(header))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_has_one_identity() {
+        let id = |name: &str| Some(RequestId::parse(name).unwrap());
+        assert_eq!(one_of(None, None).unwrap(), None);
+        assert_eq!(one_of(id("a"), None).unwrap(), id("a"));
+        assert_eq!(one_of(None, id("b")).unwrap(), id("b"));
+        assert_eq!(one_of(id("a"), id("a")).unwrap(), id("a"));
+        assert_eq!(one_of(id("a"), id("b")).unwrap_err().details["field"], "request_id");
+    }
 
     fn held(value: &'static str) -> Result<Duration, ApiError> {
         let mut headers = HeaderMap::new();

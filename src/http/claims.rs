@@ -11,7 +11,7 @@ use super::{
     present,
 };
 use crate::{
-    queue::{Claimed, Holding, RequestId, Rev},
+    queue::{Claimed, Holding, Rev},
     wire::{ClaimBatchResponse, ClaimKind, ClaimRequest, ClaimResponse, Done, Work},
 };
 
@@ -56,7 +56,7 @@ async fn claimed(mut call: Call, kind: ClaimKind) -> Result<Got, Failure> {
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(0));
     let named = request.request_id.clone().or_else(|| call.idempotency_key.clone());
     let is_ours = named.is_none();
-    let request_id = named.unwrap_or_else(|| fresh_request_id(&call));
+    let request_id = named.unwrap_or_else(|| call.fresh_request_id());
     let claim = command::claim(request, kind, request_id);
     let handle = call.site.handle.clone();
     let outcome = if is_ours {
@@ -70,10 +70,6 @@ async fn claimed(mut call: Call, kind: ClaimKind) -> Result<Got, Failure> {
     let delivery = is_ours.then(|| (call.activity, Grants::new(handle, holdings(&claimed))));
     let work = claimed.into_iter().map(present::work).collect();
     Ok(Got { work, rev, delivery: Delivery(delivery) })
-}
-
-fn fresh_request_id(call: &Call) -> RequestId {
-    RequestId::parse(&call.site.handle.fresh_id()).expect("a fresh id is a name")
 }
 
 fn holdings(claimed: &[Claimed]) -> Vec<Holding> {

@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     queue::{
-        Backoff, Beat, Claim, Complete, Delay, Fail, Heartbeat, Holding, JobId, NewJob, Payload,
-        QueueName, Release, RequestId, Retry, WallMs, WorkType,
+        Backoff, Beat, Claim, Complete, Delay, Fail, Filter, Heartbeat, Holding, JobId, NewJob,
+        Patch, Payload, QueueName, Release, RequestId, Retry, RetryJobs, SetQueue, WallMs,
+        WorkType,
     },
     wire,
 };
@@ -137,6 +138,31 @@ pub(super) fn release(release: wire::ReleaseRequest) -> Release {
     }
 }
 
+pub(super) fn set_queue(queue: QueueName, set: &wire::SetQueueRequest) -> SetQueue {
+    SetQueue {
+        queue,
+        is_paused: match set.paused {
+            Patch::Keep => None,
+            Patch::Clear => Some(false),
+            Patch::Set(is_paused) => Some(is_paused),
+        },
+        max_jobs: set.max_jobs,
+        max_bytes: set.max_bytes,
+        default_lease_ms: set.default_lease_ms,
+        max_attempts: set.max_attempts,
+        max_leased: set.max_leased,
+        rate_per_second: set.rate_per_second,
+    }
+}
+
+pub(super) fn retry_jobs(jobs: wire::RetriedJobs) -> RetryJobs {
+    RetryJobs { queue: jobs.queue, state: jobs.state, limit: jobs.limit }
+}
+
+pub(super) fn filter(list: wire::ListQuery) -> Filter {
+    Filter { queue: list.queue, states: list.states, work_type: list.work_type, tags: list.tags }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +189,19 @@ mod tests {
         assert_eq!(&job.payload.bytes[..], b"[1, 2]");
         let thousandths = (job.backoff.factor_thousandths, job.backoff.jitter_thousandths);
         assert_eq!(thousandths, (1500, 333));
+    }
+
+    #[test]
+    fn a_queue_whose_pause_is_cleared_is_let_on() {
+        let set = |body: &str| {
+            let request = wire::SetQueueRequest::parse(body.as_bytes()).unwrap();
+            set_queue(QueueName::parse("q").unwrap(), &request)
+        };
+        let paused = |body| set(body).is_paused;
+        assert_eq!((paused("{}"), paused(r#"{"paused":null}"#)), (None, Some(false)));
+        assert_eq!(paused(r#"{"paused":true}"#), Some(true));
+        let one = set(r#"{"max_jobs":7,"max_leased":null}"#);
+        assert_eq!((one.max_jobs, one.max_leased), (Patch::Set(7), Patch::Clear));
     }
 
     #[test]

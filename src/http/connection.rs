@@ -117,7 +117,7 @@ impl Activity {
         doing.in_flight += 1;
         doing.is_http2 = version == hyper::Version::HTTP_2;
         drop(doing);
-        InFlight { activity: Arc::clone(self), answer: None }
+        InFlight { activity: Arc::clone(self), answer: Mutex::default() }
     }
 
     /// Waits until the connection has missed a deadline.
@@ -154,29 +154,38 @@ impl Activity {
 pub(super) struct InFlight {
     activity: Arc<Activity>,
     /// Its entry in [`Doing::answers`].
-    answer: Option<(Instant, u64)>,
+    answer: Mutex<Option<(Instant, u64)>>,
 }
 
 impl InFlight {
     /// Its answer, of so many bytes, is ready: from now on it is the client's to take it in time.
-    pub(super) fn answered(mut self, bytes: u64) -> Self {
+    pub(super) fn answered(self, bytes: u64) -> Self {
+        self.goes_on(bytes);
+        self
+    }
+
+    /// Another piece of its answer, of so many bytes, is ready: whatever came before it was taken, and
+    /// it is to be taken in time from now on.
+    pub(super) fn goes_on(&self, bytes: u64) {
         let rate = u64::from(self.activity.answer_bytes_per_second_min.max(1));
         let allowed = self.activity.write_timeout + Duration::from_secs(bytes.div_ceil(rate));
+        let mut entry = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut doing = self.activity.doing();
         let answer = (Instant::now() + allowed, doing.next_answer);
         doing.next_answer += 1;
         doing.answers.insert(answer);
-        drop(doing);
-        self.answer = Some(answer);
-        self
+        if let Some(before) = entry.replace(answer) {
+            doing.answers.remove(&before);
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut doing = self.activity.doing();
-        if let Some(answer) = self.answer {
-            doing.answers.remove(&answer);
+        let answer = self.answer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = answer {
+            doing.answers.remove(answer);
         }
         doing.in_flight -= 1;
         if doing.in_flight == 0 {
@@ -248,6 +257,17 @@ mod tests {
         activity.on_write_progress();
         drop(activity.begin(hyper::Version::HTTP_2).answered(0));
         assert_eq!(seconds_until_overdue(&activity).await, (2, Overdue::Answer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_answer_may_take_as_long_as_its_pieces_are_taken() {
+        let activity = activity();
+        let stream = activity.begin(hyper::Version::HTTP_11).answered(0);
+        for _ in 0..100 {
+            tokio::time::advance(Duration::from_secs(9)).await;
+            stream.goes_on(1);
+        }
+        assert_eq!(seconds_until_overdue(&activity).await, (11, Overdue::Answer));
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,6 +27,11 @@ pub(super) fn accepted(outcome: Outcome, place: Place) -> Result<(Answer, Rev), 
     }
 }
 
+/// The failure of a look at the state that found what a command would be rejected for.
+pub(super) fn refused(rejection: Rejection, rev: Rev) -> Failure {
+    Failure { rev: Some(rev), ..rejected(rejection, Place::Alone).into() }
+}
+
 /// The row of the table for a rejection. The state is unchanged after each.
 pub(super) fn rejected(rejection: Rejection, place: Place) -> ApiError {
     match rejection {
@@ -47,7 +52,7 @@ pub(super) fn rejected(rejection: Rejection, place: Place) -> ApiError {
             placed(error.with("work_id", job.as_str()), place, index)
         }
         Rejection::RequestIdConflict => {
-            let error = "A claim under this `request_id` had other arguments; take a fresh one.";
+            let error = "A call under this `request_id` had other arguments; take a fresh one.";
             ApiError::new(Code::IdConflict, error).with("field", "request_id")
         }
         Rejection::Full { reason, retry_after_ms } => {
@@ -56,6 +61,18 @@ pub(super) fn rejected(rejection: Rejection, place: Place) -> ApiError {
         }
         Rejection::Invalid { index, field, reason } => {
             placed(ApiError::invalid(&field, reason), place, index)
+        }
+        Rejection::QueueNotFound { queue } => {
+            ApiError::new(Code::NotFound, format!("There is no queue {queue}."))
+                .with("queue", queue.as_str())
+        }
+        Rejection::QueueNotEmpty { queue, unfinished } => {
+            let error = format!(
+                "Queue {queue} has {unfinished} unfinished jobs; drain it or purge it first."
+            );
+            ApiError::new(Code::WrongState, error)
+                .with("queue", queue.as_str())
+                .with("unfinished", unfinished)
         }
         Rejection::DependencyCycle { index, job } => {
             let error = format!("`depends_on` of job {job} closes a circle.");

@@ -10,12 +10,15 @@ use hyper::{
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
+use tokio::time::Instant;
 
 use super::{
-    Exposure, Limits,
+    Exposure, Limits, Operator,
     answer::{Failure, X_QUEUE_REV},
     body::{Budget, Tracked},
     connection::Activity,
+    meters::Meters,
+    operator::Peer,
 };
 use crate::{
     node::Handle,
@@ -35,6 +38,8 @@ pub(super) struct Site {
     pub(super) budget: Budget,
     pub(super) bound: SocketAddr,
     pub(super) exposure: Exposure,
+    pub(super) meters: Meters,
+    pub(super) operator: Option<Arc<dyn Operator>>,
 }
 
 /// The one door: admits a request, has it routed, and stamps the answer.
@@ -56,19 +61,23 @@ impl Gate {
     pub(super) async fn answer(
         self,
         activity: Arc<Activity>,
+        peer: Peer,
         mut request: hyper::Request<Incoming>,
     ) -> Response<Tracked> {
+        let (method, came_at) = (request.method().clone(), Instant::now());
         let in_flight = activity.begin(request.version());
         let id = request_id(request.headers(), &self.site.handle);
         let mut response = match admitted(&request, &self.site) {
             Ok(()) => {
                 request.extensions_mut().insert(activity);
+                request.extensions_mut().insert(peer);
                 let request: Request = request.map(axum::body::Body::new);
                 let Ok(response) = self.router.call(request).await;
                 response
             }
             Err(refusal) => Failure::from(refusal).into_response(),
         };
+        self.site.meters.answered(&method, &response, came_at.elapsed());
         self.stamp(response.headers_mut(), id);
         response.map(|body| Tracked::new(body, in_flight))
     }

@@ -3,12 +3,16 @@
 //! ```text
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
-//!      one file a resource: jobs · claims · settle · read · cluster  ◀──────────────┘
+//!      one file a resource: jobs · claims · settle · read · list · retry            │
+//!                           queues · workers · cluster · admin  ◀───────────────────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
+//! The routes stand in one table (`routes`), which the router and `GET /openapi.json` are made from.
+//!
 //! **Invariant:** whatever goes wrong, the answer is the JSON of [`crate::wire::ApiError`].
 
+mod admin;
 mod answer;
 mod body;
 mod call;
@@ -20,13 +24,24 @@ mod delivery;
 mod failure;
 mod gate;
 mod jobs;
+mod lease;
+mod list;
+mod meters;
+mod metrics;
+mod openapi;
+mod operator;
 mod options;
 mod present;
+mod queues;
 mod read;
+mod retry;
+mod route;
 mod routes;
 mod server;
 mod settle;
 mod stream;
+mod workers;
 
+pub use operator::Operator;
 pub use options::*;
 pub use server::*;

@@ -1,6 +1,15 @@
 //! What the server is told: where it listens, and every bound it keeps.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::Operator;
 
 /// Where and how the server listens.
 #[derive(Debug, Clone)]
@@ -11,12 +20,14 @@ pub struct HttpOptions {
     pub exposure: Exposure,
     /// The bounds.
     pub limits: Limits,
+    /// The process around the server; without one it takes no orders.
+    pub operator: Option<Arc<dyn Operator>>,
 }
 
 impl HttpOptions {
     /// Listens on this address, on loopback alone, with the default limits.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, exposure: Exposure::default(), limits: Limits::default() }
+        Self { listen, exposure: Exposure::default(), limits: Limits::default(), operator: None }
     }
 }
 
@@ -60,7 +71,7 @@ pub struct Limits {
     pub streams_max: u32,
     /// How long a request is held while there is no leader, unless its `X-Queue-Hold-Ms` says
     /// otherwise; at most 60 s; 5 s.
-    pub hold: Duration,
+    pub hold: Hold,
     /// What requests in flight get to finish in when the server stops; 10 s.
     pub drain_timeout: Duration,
 }
@@ -79,9 +90,34 @@ impl Default for Limits {
             idle_timeout: Duration::from_mins(2),
             connections_max: 8192,
             streams_max: 128,
-            hold: Duration::from_secs(5),
+            hold: Hold::new(Duration::from_secs(5)),
             drain_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+/// How long a request is held while there is no leader. Clones share it, and it may change while the
+/// server runs.
+#[derive(Debug, Clone)]
+pub struct Hold(Arc<AtomicU64>);
+
+impl Hold {
+    /// That long, in whole milliseconds.
+    pub fn new(hold: Duration) -> Self {
+        let shared = Self(Arc::default());
+        shared.set(hold);
+        shared
+    }
+
+    /// For how long the next request is held.
+    pub fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Changes it; requests that are held already keep what they had.
+    pub fn set(&self, hold: Duration) {
+        let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(hold_ms, Ordering::Relaxed);
     }
 }
 

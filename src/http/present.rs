@@ -6,10 +6,13 @@ use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
-    queue::{self, Added, Answer, BeatStatus, Claimed, Grant, JobId, Once, Payload, Rev},
+    queue::{
+        self, Added, Answer, BeatStatus, Claimed, Grant, JobId, Once, Payload, QueueName, Rev,
+        WorkerId,
+    },
     wire::{
         self, AddResponse, AddedItem, Done, GrantedWork, HeartbeatResponse, LostWork,
-        SettleResponse, Work,
+        QueueOperated, SettleResponse, Work, WorkerOperated,
     },
 };
 
@@ -101,9 +104,7 @@ pub(super) fn settled(work_id: JobId, answer: Answer, rev: Rev) -> SettleRespons
         Answer::Failed(once) => (Done::Failed, *once),
         Answer::Released(once) => (Done::Released, *once),
         Answer::Cancelled(once) => (Done::Cancelled, *once),
-        Answer::Added(_) | Answer::Claimed(_) | Answer::Heartbeat { .. } => {
-            unreachable!("{OWN_ANSWER}")
-        }
+        _ => unreachable!("{OWN_ANSWER}"),
     };
     let (run_at_ms, then) = match answer {
         Answer::Retrying { run_at, .. } => (Some(run_at.0), Vec::new()),
@@ -131,6 +132,52 @@ fn beaten(beaten: queue::Beaten) -> wire::Beaten {
         BeatStatus::CancelRequested => (wire::BeatStatus::CancelRequested, None),
     };
     wire::Beaten { work_id: beaten.job, token: beaten.token, status, lease_expires_in_ms }
+}
+
+/// Whether a `PUT`, `pause` or `resume` did it, and whether it made the queue.
+pub(super) fn queue_set(answer: &Answer) -> (Once, bool) {
+    match *answer {
+        Answer::QueueSet { once, is_new } => (once, is_new),
+        _ => unreachable!("{OWN_ANSWER}"),
+    }
+}
+
+/// The answer to an operation on a queue that does not show the queue.
+pub(super) fn queue_operated(
+    status: Done,
+    queue: QueueName,
+    answer: &Answer,
+    rev: Rev,
+) -> QueueOperated {
+    let (count, once) = match *answer {
+        Answer::QueueSet { once, .. } | Answer::QueueDeleted(once) => (None, once),
+        Answer::Purged { once, count } => (Some(count), once),
+        _ => unreachable!("{OWN_ANSWER}"),
+    };
+    QueueOperated { status, queue, count, duplicate: is_duplicate(once), rev }
+}
+
+/// The answer to `drain` and `resume` of a worker.
+pub(super) fn worker_operated(
+    status: Done,
+    node_id: WorkerId,
+    answer: &Answer,
+    rev: Rev,
+) -> WorkerOperated {
+    match *answer {
+        Answer::DrainSet(once) => {
+            WorkerOperated { status, node_id, duplicate: is_duplicate(once), rev }
+        }
+        _ => unreachable!("{OWN_ANSWER}"),
+    }
+}
+
+/// The jobs of a retry.
+pub(super) fn retried(answer: Answer) -> (Once, Vec<JobId>) {
+    match answer {
+        Answer::Retried { once, jobs } => (once, jobs),
+        _ => unreachable!("{OWN_ANSWER}"),
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use crate::{
     wire::{ApiError, Code, ForNodeResponse, Freshness, GetResponse, Job, ReadQuery, WorkStatus},
 };
 
-type InPath = Result<Path<String>, PathRejection>;
+/// A path's one parameter, as it came.
+pub(super) type InPath = Result<Path<String>, PathRejection>;
 
 pub(super) async fn get(path: InPath, call: Call) -> Result<Answer, Failure> {
     let job = named("work_id", path, JobId::parse)?;
@@ -86,14 +87,15 @@ pub(super) async fn for_node(path: InPath, call: Call) -> Result<Answer, Failure
     Ok(Answer::ok(&body).at(rev).seen(freshness))
 }
 
-fn consistency(freshness: Freshness) -> Consistency {
+pub(super) fn consistency(freshness: Freshness) -> Consistency {
     match freshness {
         Freshness::Linearizable => Consistency::Linearizable,
         Freshness::Stale => Consistency::Stale,
     }
 }
 
-fn named<T>(
+/// Reads a path's parameter; `field` is what a refusal calls it.
+pub(super) fn named<T>(
     field: &str,
     path: InPath,
     parse: fn(&str) -> Result<T, InvalidName>,

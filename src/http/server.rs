@@ -1,6 +1,11 @@
 //! The accept loop: hyper serves each connection, under one watchdog each.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -21,6 +26,8 @@ use super::{
     body::Budget,
     connection::Activity,
     gate::{Gate, Site},
+    meters::Meters,
+    operator::Peer,
     routes,
     stream::Stream,
 };
@@ -92,9 +99,12 @@ pub fn serve_on(
         limits: Arc::clone(&limits),
         bound: local_addr,
         exposure: options.exposure,
+        meters: Meters::new(),
+        operator: options.operator,
     };
+    let meters = site.meters.clone();
     let gate = Gate::new(site.clone(), routes::router(site));
-    let front = Front { gate, builder: Arc::new(builder(&limits)), limits };
+    let front = Front { gate, meters, builder: Arc::new(builder(&limits)), limits };
     let accepting = tokio::spawn(front.accept_until(shutdown, listener));
     Ok(Server { local_addr, accepting })
 }
@@ -130,6 +140,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 #[derive(Debug, Clone)]
 struct Front {
     gate: Gate,
+    meters: Meters,
     builder: Arc<Builder<TokioExecutor>>,
     limits: Arc<Limits>,
 }
@@ -158,11 +169,13 @@ impl Front {
     }
 
     async fn serve(self, stream: TcpStream, watcher: Watcher, place: OwnedSemaphorePermit) {
-        let activity = Activity::new(&self.limits);
+        let (_open, activity) = (self.meters.connection(), Activity::new(&self.limits));
+        // A connection that is gone already comes from nowhere.
+        let peer = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
         let stream = TokioIo::new(Stream::new(stream, Arc::clone(&activity)));
         let (gate, own_activity) = (self.gate, Arc::clone(&activity));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let answer = gate.clone().answer(Arc::clone(&own_activity), request);
+            let answer = gate.clone().answer(Arc::clone(&own_activity), Peer(peer), request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.builder.serve_connection(stream, service).into_owned();

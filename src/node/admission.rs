@@ -48,8 +48,8 @@ impl Default for Limits {
 pub(super) enum Lane {
     /// Start, heartbeat, complete, fail, release, and ticks: they keep or free what is leased.
     Holder,
-    /// Claims and cancels: they empty the queue. Anyone may cancel as much as they like, so that
-    /// must not take the room of a heartbeat.
+    /// Claims, cancels and operations: they empty the queue, or are few. Anyone may cancel as much
+    /// as they like, so that must not take the room of a heartbeat.
     Claim,
     /// Adds: they fill it.
     Add,
@@ -59,11 +59,20 @@ impl Lane {
     /// How many there are.
     pub(super) const COUNT: usize = 3;
 
+    /// Its name in metrics.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Holder => "holder",
+            Self::Claim => "claim",
+            Self::Add => "add",
+        }
+    }
+
     /// Where a command goes.
     pub(super) fn of(command: &Command) -> Self {
         match command {
             Command::Add(_) => Self::Add,
-            Command::Claim(_) | Command::Cancel(_) => Self::Claim,
+            Command::Claim(_) | Command::Cancel(_) | Command::Operate(_) => Self::Claim,
             Command::Start(_)
             | Command::Heartbeat(_)
             | Command::Complete(_)
@@ -71,6 +80,28 @@ impl Lane {
             | Command::Release(_) => Self::Holder,
         }
     }
+}
+
+/// What is under way on a node, from a request's arrival to its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UnderWayNow {
+    /// The commands, by lane.
+    pub(super) lanes: [LaneLoad; Lane::COUNT],
+    /// The claims, those that wait for work among them.
+    pub(super) claims: usize,
+    /// The linearizable reads.
+    pub(super) reads: usize,
+}
+
+/// What is under way in one lane of [`Limits::lane_commands`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneLoad {
+    /// `holder`, `claim` or `add`.
+    pub lane: &'static str,
+    /// How many commands.
+    pub commands: usize,
+    /// Their bytes.
+    pub bytes: usize,
 }
 
 /// Counts what is under way, from a request's arrival to its answer.
@@ -156,6 +187,20 @@ impl Admission {
         }
         under_way.reads += 1;
         Ok(self.permit(Place::Read))
+    }
+
+    /// What is under way: the commands and bytes of each lane, the claims, the reads.
+    pub(super) fn under_way(&self) -> UnderWayNow {
+        let under_way = self.lock();
+        let lane = |lane: Lane| {
+            let Load { commands, bytes } = under_way.lanes[lane as usize];
+            LaneLoad { lane: lane.as_str(), commands, bytes }
+        };
+        UnderWayNow {
+            lanes: [Lane::Holder, Lane::Claim, Lane::Add].map(lane),
+            claims: under_way.claims.commands,
+            reads: under_way.reads,
+        }
     }
 
     /// Waits until nothing is under way. The caller sets the deadline.

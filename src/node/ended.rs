@@ -51,7 +51,7 @@ impl Ended {
         }
     }
 
-    /// Rings everyone: the whole state was replaced, so anything may have ended.
+    /// Rings everyone: a purge or a new state as a whole, so anything may have ended.
     pub(super) fn ring_all(&self) {
         self.lock().by_job.values().for_each(|bell| bell.notify_one());
     }

@@ -23,7 +23,7 @@ use super::{
     admission::{Admission, Lane, Permit},
     codec::{self, CodecError},
 };
-use crate::queue::{Command, Outcome};
+use crate::queue::{Action, Command, Outcome};
 
 /// The bytes of one batch, unless a single request is larger (guarantees §11).
 pub(super) const BATCH_BYTES: usize = 4 << 20;
@@ -112,6 +112,10 @@ fn steps(command: &Command) -> usize {
         Command::Claim(claim) => usize::try_from(claim.max).unwrap_or(usize::MAX),
         Command::Heartbeat(heartbeat) => heartbeat.items.len(),
         Command::Complete(complete) => 1 + complete.then.len(),
+        Command::Operate(operation) => match &operation.action {
+            Action::RetryJobs(retry) => usize::try_from(retry.limit).unwrap_or(usize::MAX),
+            _ => 1,
+        },
         Command::Start(_) | Command::Fail(_) | Command::Release(_) | Command::Cancel(_) => 1,
     }
 }

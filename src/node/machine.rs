@@ -50,6 +50,8 @@ impl Bells {
         match change {
             Change::Ready { queue, work_type } => self.waiters.ring(&Call { queue, work_type }),
             Change::Ended { job, .. } => self.ended.ring(&job),
+            Change::Opened { queue } => self.waiters.ring_all_of(&queue),
+            Change::Purged { .. } => self.ended.ring_all(),
         }
     }
 

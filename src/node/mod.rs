@@ -17,6 +17,7 @@
 //! the request's deadline. It remembers one thing of its past: whether it may have been proposed.
 
 mod admission;
+mod backup;
 mod calls;
 mod claims;
 mod clock;
@@ -24,6 +25,7 @@ mod codec;
 mod desk;
 mod ended;
 mod expiry;
+mod figures;
 mod forward;
 mod gather;
 mod handle;
@@ -41,8 +43,10 @@ mod standing;
 mod tries;
 mod waiters;
 
-pub use admission::Limits;
+pub use admission::{LaneLoad, Limits};
+pub use backup::{Backup, BackupCheck, BackupFault};
 pub use clock::*;
+pub use figures::Figures;
 pub use handle::*;
 pub use open::*;
 pub use space::{FileSystem, Space};

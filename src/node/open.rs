@@ -11,7 +11,7 @@ use raft::Replica;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::watch,
+    sync::{Semaphore, watch},
 };
 
 use ulid::Ulid;
@@ -119,6 +119,8 @@ pub struct Node {
     pub(super) reads: Reads,
     pub(super) tickets: Arc<Tickets>,
     pub(super) visitors: Arc<Visitors>,
+    /// The one place of a backup.
+    pub(super) backups: Arc<Semaphore>,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) leaders: Mutex<Leaders>,
     pub(super) has_caught_up: watch::Sender<bool>,
@@ -162,6 +164,7 @@ impl Node {
             forwarder: Pump::default(),
             reads: Reads::default(),
             visitors: Arc::default(),
+            backups: Arc::new(Semaphore::new(1)),
             standing: watch::Sender::default(),
             leaders: Mutex::default(),
             has_caught_up: watch::Sender::new(false),

@@ -73,6 +73,11 @@ impl Room {
         Self { space, directory: directory.to_owned(), reserve_bytes, free_bytes }
     }
 
+    /// What was free at the last look; `None` when nobody has looked.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        Some(self.free_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != u64::MAX)
+    }
+
     /// How much is missing, if anything is.
     pub(super) fn lack(&self) -> Option<Lack> {
         let free_bytes = self.free_bytes.load(Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! What this node says of itself: readiness, and who led when, and why that changed.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, MutexGuard},
     time::Duration,
 };
@@ -42,6 +43,9 @@ pub(super) struct Leaders {
     resigned_term: Option<u64>,
     /// See [`Status::last_change`].
     change: Option<LeaderChange>,
+    /// How many changes there were, by their cause; one whose cause is looked for counts when it is
+    /// known.
+    counts: BTreeMap<&'static str, u64>,
 }
 
 impl Leaders {
@@ -67,12 +71,29 @@ impl Leaders {
         tracing::info!(term, from, to = leader.label, gap_ms, cause, "the leader has changed");
         let leader = leader.label.clone();
         self.change = Some(LeaderChange { term, leader, at_ms: wall_ms, gap_ms, cause });
-        before.filter(|_| cause == "unknown").map(|(_, peer)| peer)
+        if cause != "unknown" {
+            self.count(cause);
+            return None;
+        }
+        before.map(|(_, peer)| peer)
     }
 
-    /// Names the cause of the change to `term`, when that is still the last change.
+    fn count(&mut self, cause: &'static str) {
+        *self.counts.entry(cause).or_default() += 1;
+    }
+
+    /// How many changes of leader this node saw, by their cause.
+    pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.clone()
+    }
+
+    /// Names the cause of the change to `term`, which was looked for; it is told when that is still the
+    /// last change.
     fn explain(&mut self, term: u64, cause: &'static str) {
-        if let Some(change) = self.change.as_mut().filter(|change| change.term == term) {
+        self.count(cause);
+        if let Some(change) =
+            self.change.as_mut().filter(|change| change.term == term && change.cause != cause)
+        {
             tracing::info!(term, cause, "why the leader has changed");
             change.cause = cause;
         }
@@ -151,7 +172,7 @@ impl Node {
         }
     }
 
-    fn leaders(&self) -> MutexGuard<'_, Leaders> {
+    pub(super) fn leaders(&self) -> MutexGuard<'_, Leaders> {
         self.leaders.lock().expect("nothing panics while the leaders are locked")
     }
 }
@@ -160,14 +181,15 @@ impl Node {
 /// refuses a connection nor said that it would go was silent for a while: hung or cut off, which
 /// look alike from here.
 async fn explain(node: Arc<Node>, term: u64, before: Peer) {
-    if before.id == node.replica.status().borrow().me.id {
-        return;
-    }
+    let has_crashed = before.id != node.replica.status().borrow().me.id
+        && refuses_connections(&node, &before).await;
+    node.leaders().explain(term, if has_crashed { "crash" } else { "unknown" });
+}
+
+async fn refuses_connections(node: &Node, peer: &Peer) -> bool {
     let asked_at = Instant::now();
-    let answer = node.replica.call(&before, Request::Ping.encode(), PING_PATIENCE).await;
-    if answer == Err(CallError::Unreachable) && asked_at.elapsed() < REFUSED_WITHIN {
-        node.leaders().explain(term, "crash");
-    }
+    let answer = node.replica.call(peer, Request::Ping.encode(), PING_PATIENCE).await;
+    answer == Err(CallError::Unreachable) && asked_at.elapsed() < REFUSED_WITHIN
 }
 
 /// Applies what the leader knew committed, once; until then a restarted replica is not ready.
@@ -257,6 +279,8 @@ mod tests {
         assert_eq!(leaders.change.as_ref().unwrap().cause, "unknown", "that was another change");
         leaders.explain(3, "crash");
         assert_eq!(leaders.change.as_ref().unwrap().cause, "crash");
+        let counts = [("crash", 2), ("start", 1), ("transfer", 1)];
+        assert_eq!(leaders.counts(), counts.into_iter().collect());
     }
 
     #[test]

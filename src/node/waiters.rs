@@ -48,6 +48,11 @@ impl Waiters {
         self.lock().ring(call);
     }
 
+    /// Rings every claim that takes jobs of this queue: how many of them find one is not known.
+    pub(super) fn ring_all_of(&self, queue: &QueueName) {
+        self.lock().ring_all_of(queue);
+    }
+
     /// A place at the end of the line, not yet parked.
     pub(super) fn join(self: &Arc<Self>, claim: &Claim) -> Result<Place, Reason> {
         let is_too_wide =
@@ -66,7 +71,6 @@ impl Waiters {
     }
 
     /// How many stand in line.
-    #[cfg(test)]
     pub(super) fn parked(&self) -> usize {
         self.lock().parked.len()
     }
@@ -202,6 +206,18 @@ impl Line {
         {
             self.rung.insert(turn, call.clone());
             parked.bell.notify_one();
+        }
+    }
+
+    /// No bell of these is passed on: everyone was rung.
+    fn ring_all_of(&mut self, queue: &QueueName) {
+        let takes = |key: &Key| key.0.as_ref().is_none_or(|named| named == queue);
+        let fitting = self.parked.iter().filter(|(_, parked)| parked.keys.iter().any(takes));
+        let turns: Vec<Turn> = fitting.map(|(turn, _)| *turn).collect();
+        for turn in turns {
+            if let Some(parked) = self.unpark(turn) {
+                parked.bell.notify_one();
+            }
         }
     }
 }

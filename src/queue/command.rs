@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{GroupName, JobId, QueueName, RequestId, Stamp, Token, WallMs, WorkType, WorkerId};
+use super::{
+    GroupName, JobId, JobState, QueueName, RequestId, Stamp, Token, WallMs, WorkType, WorkerId,
+};
 
 /// One entry of the log: what waited when the leader last proposed, and the leader's clocks. An entry
 /// with no command is a tick: it only lets time pass.
@@ -37,6 +39,8 @@ pub enum Command {
     Release(Release),
     /// Ends a job that is not finished.
     Cancel(Cancel),
+    /// Anything whose only identity is its request id.
+    Operate(Operation),
 }
 
 /// Jobs to add, in order.
@@ -231,4 +235,99 @@ pub struct Release {
 pub struct Cancel {
     /// The job.
     pub job: JobId,
+}
+
+/// An action that no job, token or worker makes safe to repeat: its request id does, for
+/// [`super::Limits::memory_ms`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Operation {
+    /// A repeat under this id answers as the first did and changes nothing; made by the receiving
+    /// node when absent.
+    pub request_id: RequestId,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Action {
+    /// Puts one finished job back.
+    RetryJob(JobId),
+    /// Puts finished jobs of a queue back, in add order.
+    RetryJobs(RetryJobs),
+    /// Changes what a queue is held to; makes the queue when there is none.
+    SetQueue(SetQueue),
+    /// Stops or lets on the claims of a queue that exists.
+    PauseQueue {
+        /// Which.
+        queue: QueueName,
+        /// `false` resumes it.
+        is_paused: bool,
+    },
+    /// Cancels every unfinished job of a queue that exists.
+    PurgeQueue(QueueName),
+    /// Forgets a queue that has no unfinished job.
+    DeleteQueue(QueueName),
+    /// Tells a worker to claim no more, or that it may again.
+    DrainWorker {
+        /// Which.
+        worker: WorkerId,
+        /// `false` lets it claim again.
+        is_draining: bool,
+    },
+}
+
+/// Which finished jobs to put back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RetryJobs {
+    /// Of this queue.
+    pub queue: QueueName,
+    /// In this terminal state.
+    pub state: JobState,
+    /// At most this many, the oldest of them, 1–1000.
+    pub limit: u32,
+}
+
+/// What to change of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SetQueue {
+    /// Which.
+    pub queue: QueueName,
+    /// Whether claims pass it over; `None` leaves that as it is.
+    pub is_paused: Option<bool>,
+    /// See [`super::QueueSettings::max_jobs`].
+    pub max_jobs: Patch<u64>,
+    /// See [`super::QueueSettings::max_bytes`].
+    pub max_bytes: Patch<u64>,
+    /// See [`super::QueueSettings::default_lease_ms`].
+    pub default_lease_ms: Patch<u64>,
+    /// See [`super::QueueSettings::max_attempts`].
+    pub max_attempts: Patch<u32>,
+    /// See [`super::QueueSettings::max_leased`].
+    pub max_leased: Patch<u64>,
+    /// See [`super::QueueSettings::rate_per_second`].
+    pub rate_per_second: Patch<u32>,
+}
+
+/// What to make of one setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Patch<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// There is none any more.
+    Clear,
+    /// It becomes this.
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// Carries it out.
+    pub(super) fn apply(self, setting: &mut Option<T>) {
+        match self {
+            Self::Keep => {}
+            Self::Clear => *setting = None,
+            Self::Set(value) => *setting = Some(value),
+        }
+    }
 }

@@ -32,8 +32,13 @@ impl Dependents {
     }
 
     pub(super) fn leave(&mut self, job: &Job) {
-        if matches!(job.phase, Phase::Blocked(_)) {
-            job.unmet().for_each(|unmet| self.remove(unmet, job.number));
+        match job.phase {
+            Phase::Blocked(_) => job.unmet().for_each(|unmet| self.remove(unmet, job.number)),
+            // It is put back: whoever was not settled yet goes on waiting for it.
+            Phase::Ended(_) => {
+                self.ended.remove(&job.id);
+            }
+            _ => {}
         }
     }
 
@@ -105,6 +110,9 @@ impl State {
     /// Settles one job, one of whose dependencies has ended; false when there is none.
     pub(super) fn settle_dependent(&mut self, changes: &mut Vec<Change>) -> bool {
         let Some((dependency, number)) = self.indexes.dependents.next() else { return false };
+        if self.clear(number, changes) {
+            return true; // A purged job waits for nothing any more.
+        }
         let ended_as = self.find(&dependency).map_or(JobState::Failed, |kept| kept.state());
         let job = self.job_numbered(number);
         let runs_anyway = job

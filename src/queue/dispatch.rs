@@ -1,10 +1,11 @@
-//! Claims: which jobs a worker gets next, and under which tokens.
+//! Claims: which jobs a worker gets next, and under which tokens; and which queues are open to them.
 
 use std::collections::BTreeMap;
 
 use super::{
-    Answer, CLAIM_MAX, Change, Claim, Claimed, ClockMs, Grant, JobNumber, Rejection, State, Token,
-    chain,
+    Answer, CLAIM_MAX, Change, Claim, Claimed, ClockMs, Grant, JobNumber, QueueName, Rejection,
+    State, Token, chain,
+    indexes::Indexes,
     job::{Attempt, Job, Phase},
     lease::{self, Lease},
 };
@@ -18,11 +19,17 @@ impl State {
         if let Some(repeated) = self.repeat_of(claim)? {
             return Ok(Answer::Claimed(repeated));
         }
+        if self.is_draining(&claim.worker) {
+            return Ok(Answer::Claimed(Vec::new()));
+        }
         let arguments = chain::claim_hash(claim);
         let mut granted = Vec::new();
         for _ in 0..claim.max.min(CLAIM_MAX) {
             let Some(next) = self.indexes.ready.next(claim) else { break };
             granted.push(Claimed::Granted(self.grant(next.number, claim, arguments, changes)));
+        }
+        if !granted.is_empty() {
+            self.note_claim(claim);
         }
         Ok(Answer::Claimed(granted))
     }
@@ -34,6 +41,7 @@ impl State {
         arguments: u64,
         changes: &mut Vec<Change>,
     ) -> Grant {
+        self.count_grant(number);
         let token = Token(self.rev.0 + 1); // the revision that the transition makes
         let (clock, wall) = (self.clock, self.wall);
         let mut forgotten = None;
@@ -65,6 +73,49 @@ impl State {
         let job = self.job_numbered(number);
         let lease = job.lease().expect("it was leased just now");
         grant_of(job, lease, clock)
+    }
+
+    /// Counts a grant for the rate of its queue, if it has one.
+    fn count_grant(&mut self, number: JobNumber) {
+        let job = self.jobs.get(&number).expect("indexes name only jobs of the state");
+        if self.indexes.bounds.on_grants.contains(&job.queue) {
+            let (queue, clock) = (job.queue.clone(), self.clock);
+            self.edit_queue(&queue, |record| record.count_grant(clock));
+        }
+    }
+
+    /// Follows the number of leased jobs of a queue, which has changed.
+    pub(super) fn on_leased(&mut self, queue: &QueueName, changes: &mut Vec<Change>) {
+        if self.open_or_close(queue) {
+            changes.extend(self.indexes.ready.lanes(queue).map(|work_type| Change::Ready {
+                queue: queue.clone(),
+                work_type: work_type.clone(),
+            }));
+        }
+    }
+
+    /// Lets a queue be served, or not, as its settings and its leased jobs have it. Whether ready jobs
+    /// of it may be claimed now that could not before.
+    pub(super) fn open_or_close(&mut self, queue: &QueueName) -> bool {
+        let Indexes { ready, counts, .. } = &mut self.indexes;
+        let leased = counts.of(queue).leased();
+        let (is_open, was_open) = (
+            self.queues.get(queue).is_none_or(|record| record.is_open(leased)),
+            ready.is_open(queue),
+        );
+        ready.set_open(queue, is_open);
+        is_open && !was_open && ready.lanes(queue).next().is_some()
+    }
+
+    /// Ends the first full window that is over; false when there is none.
+    pub(super) fn end_window(&mut self, changes: &mut Vec<Change>) -> bool {
+        let Some(queue) = self.indexes.bounds.window_over(self.clock).cloned() else {
+            return false;
+        };
+        if self.edit_queue(&queue, |record| record.window = None) {
+            changes.push(Change::Opened { queue });
+        }
+        true
     }
 }
 

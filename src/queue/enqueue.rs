@@ -8,10 +8,9 @@ use std::{
 use super::{
     Add, Added, Answer, Change, Delay, JobId, JobState, LEASE_MS_DEFAULT, LEASE_MS_MAX,
     LEASE_MS_MIN, MAX_ATTEMPTS_DEFAULT, MAX_ATTEMPTS_MAX, NewJob, Once, PRIORITY_MAX, Payload,
-    Rejection, State, TAGS_MAX, chain,
+    QueueName, Rejection, State, TAGS_MAX, chain,
     dependency::{self, Outlook},
     job::{Bonds, EndState, Job, Phase, Report, Wake},
-    snapshot::QueueRecord,
     state::Kept,
 };
 
@@ -32,7 +31,19 @@ impl State {
         if checked.has_new() && !self.has_room_for_tombstones() {
             return Err(self.full());
         }
+        self.check_room(&checked)?;
         Ok(Answer::Added(self.enqueue(checked, changes)))
+    }
+
+    /// Whether the queues take these, each all that are for it.
+    fn check_room(&self, checked: &Checked<'_>) -> Result<(), Rejection> {
+        if self.indexes.bounds.on_adds.is_empty() {
+            return Ok(());
+        }
+        for (queue, (jobs, bytes)) in checked.new_by_queue() {
+            self.room(queue).take_all(jobs, bytes)?;
+        }
+        Ok(())
     }
 
     /// Whether all of these may be added; the first that may not is the reason.
@@ -96,10 +107,8 @@ impl State {
     fn insert(&mut self, new: &NewJob, content_hash: u64, changes: &mut Vec<Change>) -> JobState {
         let job = self.job_of(new, content_hash);
         let state = job.state();
-        if !self.queues.contains_key(&job.queue) {
-            self.queues.insert(job.queue.clone(), QueueRecord { name: job.queue.clone() });
-        }
-        self.indexes.add(&job);
+        self.make_queue(&job.queue);
+        self.indexes.add(&job, None);
         self.next_job.0 += 1;
         self.rev.0 += 1;
         changes.extend(self.indexes.change_of(&job));
@@ -108,7 +117,11 @@ impl State {
     }
 
     fn job_of(&mut self, new: &NewJob, content_hash: u64) -> Job {
-        let queue = self.queues.get_key_value(&new.queue).map_or(&new.queue, |known| known.0);
+        let known = self.queues.get_key_value(&new.queue);
+        let (queue, defaults) =
+            known.map_or((&new.queue, None), |(name, record)| (name, Some(&record.settings)));
+        let lease_ms = new.lease_ms.or(defaults.and_then(|defaults| defaults.default_lease_ms));
+        let max_attempts = new.max_attempts.or(defaults.and_then(|it| it.max_attempts));
         let by_type = &self.indexes.counts.by_type;
         let work_type = by_type.get_key_value(&new.work_type).map_or(&new.work_type, |it| it.0);
         let (queue, work_type) = (queue.clone(), work_type.clone());
@@ -122,8 +135,8 @@ impl State {
             payload: self.shared(&new.payload),
             tags: (!new.tags.is_empty()).then(|| Arc::new(new.tags.clone())),
             priority: new.priority,
-            lease_ms: new.lease_ms.unwrap_or(LEASE_MS_DEFAULT),
-            max_attempts: new.max_attempts.unwrap_or(MAX_ATTEMPTS_DEFAULT),
+            lease_ms: lease_ms.unwrap_or(LEASE_MS_DEFAULT),
+            max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS_DEFAULT),
             attempts_used: 0,
             attempts_lost: 0,
             backoff: new.backoff,
@@ -217,6 +230,18 @@ fn names_in(jobs: &[NewJob]) -> BTreeSet<&JobId> {
 impl Checked<'_> {
     fn has_new(&self) -> bool {
         self.jobs.iter().any(|(_, content_hash)| content_hash.is_some())
+    }
+
+    /// How many new jobs there are for each queue, and their payload bytes.
+    fn new_by_queue(&self) -> BTreeMap<&QueueName, (u64, u64)> {
+        let mut by_queue = BTreeMap::new();
+        let new = self.jobs.iter().filter(|(_, content_hash)| content_hash.is_some());
+        for (job, _) in new {
+            let (jobs, bytes) = by_queue.entry(&job.queue).or_insert((0, 0));
+            *jobs += 1;
+            *bytes += job.payload.bytes.len() as u64;
+        }
+        by_queue
     }
 
     fn without_circles(self) -> Result<Self, Rejection> {

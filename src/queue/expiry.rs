@@ -25,8 +25,17 @@ impl State {
         let timers = &self.indexes.timers;
         timers.due(self.clock).is_some()
             || timers.due_by_wall(self.wall).is_some()
+            || self.indexes.bounds.window_over(self.clock).is_some()
             || self.indexes.dependents.next().is_some()
+            || !self.indexes.bounds.purging.is_empty()
             || (self.has_room_for_tombstones() && timers.due_to_reap(self.clock).is_some())
+            || self.next_forgotten().is_some_and(|due| due <= self.clock)
+    }
+
+    /// When the next operation or worker is forgotten.
+    pub(super) fn next_forgotten(&self) -> Option<ClockMs> {
+        let operation = self.indexes.memories.next_until();
+        [operation, self.next_forgotten_worker()].into_iter().flatten().min()
     }
 
     /// When the next finished job can leave for its tombstone.
@@ -44,25 +53,33 @@ impl State {
 
     /// Does the one thing that is due first; false when there is none.
     fn step(&mut self, changes: &mut Vec<Change>) -> bool {
+        self.settle_timer(changes)
+            || self.end_window(changes)
+            // Before anything is buried: until then it is known how a dependency ended.
+            || self.go_on(changes)
+            || self.remove_oldest_tombstone()
+            || self.bury_next()
+            || self.forget_operation()
+            || self.forget_worker()
+    }
+
+    /// Does a part of what an earlier step or command began; false when nothing is left of it.
+    pub(super) fn go_on(&mut self, changes: &mut Vec<Change>) -> bool {
+        self.settle_dependent(changes) || self.clear_next(changes)
+    }
+
+    /// Does what the first deadline that has come is for; false when none has.
+    fn settle_timer(&mut self, changes: &mut Vec<Change>) -> bool {
         let timers = &self.indexes.timers;
-        if let Some((number, due)) = timers.due(self.clock) {
-            match due {
-                Due::Lease => self.expire_lease(number, changes),
-                Due::Wake => self.wake(number, changes),
-                Due::Expiry => self.expire(number, changes),
-            }
-        } else if let Some(number) = timers.due_by_wall(self.wall) {
-            self.wake(number, changes);
-        } else if self.settle_dependent(changes) {
-            // Before anything is cleared away: until then it is known how the dependency ended.
-        } else if self.tombstones.get_min().is_some_and(|oldest| oldest.1.until <= self.clock) {
-            self.remove_oldest_tombstone();
-        } else if let Some(number) = self.indexes.timers.due_to_reap(self.clock)
-            && self.has_room_for_tombstones()
-        {
-            self.bury(number);
-        } else {
-            return false;
+        let by_wall = || timers.due_by_wall(self.wall).map(|number| (number, Due::Wake));
+        let Some((number, due)) = timers.due(self.clock).or_else(by_wall) else { return false };
+        if self.clear(number, changes) {
+            return true; // A purged job waits for nothing any more.
+        }
+        match due {
+            Due::Lease => self.expire_lease(number, changes),
+            Due::Wake => self.wake(number, changes),
+            Due::Expiry => self.expire(number, changes),
         }
         true
     }
@@ -87,7 +104,15 @@ impl State {
         self.transition(number, changes, |job| job.phase = expired);
     }
 
-    /// Sets a tombstone in the place of a finished job. Its state stays what it was: no revision.
+    /// Sets a tombstone in the place of the first finished job whose retention is over. Its state
+    /// stays what it was: no revision. False when there is none, or no room.
+    fn bury_next(&mut self) -> bool {
+        let due = self.indexes.timers.due_to_reap(self.clock);
+        let Some(number) = due.filter(|_| self.has_room_for_tombstones()) else { return false };
+        self.bury(number);
+        true
+    }
+
     fn bury(&mut self, number: JobNumber) {
         let until = self.clock.after(self.limits.tombstone_ms());
         let Some(job) = self.jobs.remove(&number) else { return };
@@ -96,12 +121,16 @@ impl State {
         self.indexes.bury(&job, self.next_tombstone);
         self.tombstones.insert(self.next_tombstone, tombstone);
         self.next_tombstone.0 += 1;
+        self.drop_if_gone(&job.queue);
     }
 
-    fn remove_oldest_tombstone(&mut self) {
-        let Some(number) = self.tombstones.get_min().map(|oldest| oldest.0) else { return };
+    /// False when it is not time yet, or there is none.
+    fn remove_oldest_tombstone(&mut self) -> bool {
+        let oldest = self.tombstones.get_min().filter(|oldest| oldest.1.until <= self.clock);
+        let Some(number) = oldest.map(|oldest| oldest.0) else { return false };
         if let Some(tombstone) = self.tombstones.remove(&number) {
             self.indexes.ids.remove(&tombstone.id);
         }
+        true
     }
 }

@@ -41,10 +41,11 @@ impl State {
             Some(Kept::Job(job)) if job.lease_under(*token).is_some() => Ok(Call::Due(job.number)),
             Some(Kept::Job(job)) => {
                 let spent = job.attempt_under(*token).and_then(Spent::of_attempt);
-                let repeated = spent.as_ref().and_then(|spent| {
-                    spent.answer(verb, || job.report.as_ref().map_or(&[], |report| &report.then))
-                });
-                repeated.map(Call::Repeated).ok_or_else(|| stale(job, spent))
+                let then = || job.report.as_ref()?.then.get(token).map(Vec::as_slice);
+                let repeated = spent
+                    .as_ref()
+                    .and_then(|spent| spent.answer(verb, || then().unwrap_or_default()));
+                repeated.map(Call::Repeated).ok_or_else(|| stale(&job, spent))
             }
             Some(Kept::Tombstone(tombstone)) => {
                 let spent = Spent::of_tombstone(tombstone, *token);
@@ -68,14 +69,14 @@ impl State {
         let mut repeated = Vec::new();
         let mut arguments = None; // hashed only when there is something to compare with
         for (token, number) in self.indexes.grants_to(claim) {
-            let job = self.job_numbered(number);
+            let job = self.current(self.job_numbered(number));
             let Some(attempt) = job.attempt_under(token).filter(|it| it.answered(claim)) else {
                 continue;
             };
             if attempt.arguments != *arguments.get_or_insert_with(|| chain::claim_hash(claim)) {
                 return Err(Rejection::RequestIdConflict);
             }
-            repeated.push(self.as_it_stands(job, token));
+            repeated.push(self.as_it_stands(&job, token));
         }
         Ok((!repeated.is_empty()).then_some(repeated))
     }

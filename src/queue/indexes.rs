@@ -1,4 +1,4 @@
-//! Everything that can be told from the jobs and tombstones alone, kept so that nothing is searched.
+//! Everything that can be told from the rest of the state, kept so that nothing is searched.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,14 +8,19 @@ use std::{
 use imbl::OrdMap;
 
 use super::{
-    Claim, JobId, JobNumber, RequestId, Token, WorkerId, chain,
+    Claim, JobId, JobNumber, QueueName, QueueRecord, RequestId, State, Token, WorkerId,
+    bounds::Bounds,
+    chain,
     counts::Counts,
     dependency::Dependents,
+    garbage::Garbage,
     group::Groups,
     job::{Attempt, Job, Phase},
+    operation::Memories,
     ready::Ready,
     timers::Timers,
     tombstone::{Tombstone, TombstoneNumber},
+    workers::Sightings,
 };
 
 /// The indexes. Never stored: [`Indexes::of`] makes them anew, and `invariants` compares.
@@ -27,11 +32,15 @@ pub(super) struct Indexes {
     pub(super) counts: Counts,
     pub(super) dependents: Dependents,
     pub(super) groups: Groups,
+    pub(super) bounds: Bounds,
+    pub(super) memories: Memories,
+    pub(super) sightings: Sightings,
     /// What each worker holds, the oldest grant first.
     pub(super) holders: BTreeMap<WorkerId, BTreeSet<(Token, JobNumber)>>,
     /// Which grants answered which claim, in the order of the grants. The key is a hint: whoever
     /// looks compares the attempt's worker and request id.
     claims: BTreeSet<(ClaimKey, Token, JobNumber)>,
+    pub(super) garbage: Garbage,
 }
 
 /// Stands for a claim's worker and request id: the first bytes of the request id, then a hash of
@@ -50,23 +59,39 @@ pub(super) enum Place {
 }
 
 impl Indexes {
-    /// The indexes of these jobs and tombstones.
-    pub(super) fn of(
-        jobs: &OrdMap<JobNumber, Arc<Job>>,
-        tombstones: &OrdMap<TombstoneNumber, Tombstone>,
-    ) -> Self {
+    /// The indexes of what a state holds.
+    pub(super) fn of(state: &State) -> Self {
         let mut indexes = Self::default();
-        for job in jobs.values() {
-            indexes.add(job);
+        for queue in state.queues.values() {
+            indexes.bounds.enter(queue);
         }
-        for (number, tombstone) in tombstones {
+        for job in state.jobs.values() {
+            indexes.add(job, state.queues.get(&job.queue));
+        }
+        for (number, tombstone) in &state.tombstones {
             indexes.inter(tombstone, *number);
         }
-        indexes.link(jobs);
+        for worker in state.workers.values() {
+            indexes.sightings.enter(worker);
+        }
+        for remembered in state.memory.values() {
+            indexes.memories.enter(remembered);
+        }
+        indexes.link(&state.jobs);
+        indexes.close(&state.queues);
         indexes
     }
 
-    /// Finds the dependencies that have ended and that jobs wait for: only when all are there.
+    /// Finds the queues that are not to be served: only when all jobs are there.
+    pub(super) fn close(&mut self, queues: &OrdMap<QueueName, QueueRecord>) {
+        for (name, record) in queues {
+            let is_open = record.is_open(self.counts.of(name).leased());
+            self.ready.set_open(name, is_open);
+        }
+    }
+
+    /// Finds the dependencies that have ended and that jobs wait for, and the heads of groups that a
+    /// later job holds back: only when all are there.
     pub(super) fn link(&mut self, jobs: &OrdMap<JobNumber, Arc<Job>>) {
         let has_ended = |id: &JobId| match self.ids.get(id) {
             Some(Place::Job(number)) => {
@@ -79,13 +104,24 @@ impl Indexes {
         for id in &ended {
             self.dependents.on_end(id);
         }
+        for head in self.groups.heads_held_back() {
+            if let Some(job) = jobs.get(&head) {
+                self.ready.remove(job);
+            }
+        }
     }
 
-    /// A job has come into the state.
-    pub(super) fn add(&mut self, job: &Job) {
+    /// A job has come into the state, into a queue that may have purged it.
+    pub(super) fn add(&mut self, job: &Job, queue: Option<&QueueRecord>) {
         self.ids.insert(job.id.clone(), Place::Job(job.number));
         self.counts.add(job);
-        self.enter(job);
+        let end = queue.and_then(|queue| queue.end_of(job.number));
+        if end.is_some() && !job.state().is_terminal() {
+            self.counts.enter_purged(job);
+            self.enter_order(job);
+        } else {
+            self.enter(job);
+        }
         for attempt in &job.attempts {
             let key = ClaimKey::of(&attempt.worker, &attempt.request_id);
             self.claims.insert((key, attempt.token, job.number));
@@ -110,12 +146,17 @@ impl Indexes {
     /// A job has come into its phase.
     pub(super) fn enter(&mut self, job: &Job) {
         self.counts.enter(job);
-        self.timers.enter(job);
-        self.dependents.enter(job);
-        self.groups.enter(job);
+        self.enter_order(job);
         if self.is_ready(job) {
             self.ready.insert(job);
         }
+    }
+
+    /// What a purge of the job leaves as it is until the job is cleared.
+    fn enter_order(&mut self, job: &Job) {
+        self.timers.enter(job);
+        self.dependents.enter(job);
+        self.groups.enter(job);
         if let Some((holder, lease)) = job.holder().zip(job.lease()) {
             let grant = (lease.token, job.number);
             match self.holders.get_mut(holder) {
@@ -150,7 +191,12 @@ impl Indexes {
 
     /// Whether it may be claimed now.
     pub(super) fn is_ready(&self, job: &Job) -> bool {
-        job.phase == Phase::Pending && self.groups.lets(job)
+        job.phase == Phase::Pending && self.groups.lets(job) && !self.is_purged(job)
+    }
+
+    /// Whether a purge covers an unfinished job.
+    fn is_purged(&self, job: &Job) -> bool {
+        !self.bounds.purging.is_empty() && self.counts.is_purged(job)
     }
 
     /// A claim was granted a job.

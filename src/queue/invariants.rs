@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ATTEMPTS_KEPT, Change, Job, JobState, PRIORITY_MAX, State,
+    ATTEMPTS_KEPT, Change, Job, PRIORITY_MAX, QueueName, State,
+    counts::QueueCounts,
     indexes::{Indexes, Place},
     job::Phase,
     state::Kept,
@@ -26,7 +27,7 @@ const WHOLE_MAX: usize = 64;
 /// Checks everything. O(n log n).
 pub fn check(state: &State) -> Result<(), Violation> {
     check_parts(state)?;
-    let derived = Indexes::of(&state.jobs, &state.tombstones);
+    let derived = Indexes::of(state);
     require("S14", derived == state.indexes, || {
         format!("the indexes are {:?} and should be {derived:?}", state.indexes)
     })?;
@@ -52,7 +53,42 @@ pub(super) fn check_parts(state: &State) -> Result<(), Violation> {
         )?;
         require("S3", *number < state.next_tombstone, || "a tombstone of the future".into())?;
     }
+    check_memory(state)?;
+    check_workers(state)?;
     check_totals(state)
+}
+
+/// The operations that are remembered fit their bound, each under its own id and no longer than it may.
+fn check_memory(state: &State) -> Result<(), Violation> {
+    let (weight, weight_max) = (state.indexes.memories.weight(), state.limits.memory_max);
+    require("§11", weight <= weight_max, || {
+        format!("operations of weight {weight} are remembered, and {weight_max} may be")
+    })?;
+    let until_max = state.clock.after(state.limits.memory_ms);
+    for (request_id, remembered) in &state.memory {
+        require("S16", *request_id == remembered.request_id, || {
+            format!("operation {} is filed wrongly", remembered.request_id)
+        })?;
+        require("S16", remembered.until <= until_max, || {
+            format!("operation {request_id} is remembered for too long")
+        })?;
+    }
+    Ok(())
+}
+
+/// The workers that are known fit their bound, each under its own name and last seen in the past.
+fn check_workers(state: &State) -> Result<(), Violation> {
+    let (known, workers_max) = (state.workers.len() as u64, state.limits.workers_max);
+    require("§11", known <= workers_max, || {
+        format!("{known} of {workers_max} workers are known")
+    })?;
+    for (id, record) in &state.workers {
+        require("S16", *id == record.id, || format!("worker {} is filed wrongly", record.id))?;
+        require("S16", record.seen <= state.clock, || {
+            format!("worker {id} was seen in the future")
+        })?;
+    }
+    Ok(())
 }
 
 /// The checks of debug builds after an entry.
@@ -74,7 +110,7 @@ fn check_changed(state: &State, changes: &[Change]) -> Result<(), Violation> {
     for change in changes {
         let Change::Ended { job: id, .. } = change else { continue };
         if let Some(Kept::Job(job)) = state.find(id) {
-            check_job(state, job)?;
+            check_job(state, &job)?;
         }
     }
     Ok(())
@@ -94,12 +130,40 @@ fn check_totals(state: &State) -> Result<(), Violation> {
     require("S14", in_queues == jobs, || {
         format!("{jobs} jobs are counted as {in_queues} in queues")
     })?;
+    for (queue, counts) in &counts.queues {
+        check_queue(state, queue, counts)?;
+    }
     let held: u64 = state.indexes.holders.values().map(|held| held.len() as u64).sum();
-    let leased = counts.by_state.of(JobState::Claimed) + counts.by_state.of(JobState::Running);
-    require("S7", held == leased, || format!("{leased} jobs are leased and {held} are held"))?;
+    let leased = counts.by_state.leased();
+    // Purged jobs are taken from their holders only as they are cleared.
+    let agrees =
+        if state.indexes.bounds.purging.is_empty() { held == leased } else { held >= leased };
+    require("S7", agrees, || format!("{leased} jobs are leased and {held} are held"))?;
+    let (memories, sightings) = (state.indexes.memories.len(), state.indexes.sightings.len());
+    require("S14", (memories, sightings) == (state.memory.len(), state.workers.len()), || {
+        format!("{memories} operations and {sightings} workers are waiting to be forgotten")
+    })?;
     let ids = state.indexes.ids.len();
     require("S3", ids == state.jobs.len() + state.tombstones.len(), || {
         format!("{ids} ids for {jobs} jobs and {} tombstones", state.tombstones.len())
+    })
+}
+
+/// What is counted of a queue agrees with its record.
+fn check_queue(state: &State, queue: &QueueName, counts: &QueueCounts) -> Result<(), Violation> {
+    let unfinished = counts.unfinished.len() as u64;
+    require("S14", counts.by_state.unfinished() == unfinished, || {
+        format!("queue {queue} has {unfinished} unfinished jobs and counts {:?}", counts.by_state)
+    })?;
+    let record = state.queues.get(queue);
+    let left: u64 = record.iter().flat_map(|record| &record.purges).map(|purge| purge.left).sum();
+    let purged = counts.purged.len() as u64;
+    require("S14", left == purged, || {
+        format!("queue {queue} has {purged} jobs to clear and its purges say {left}")
+    })?;
+    let is_open = record.is_some_and(|record| record.is_open(counts.by_state.leased()));
+    require("S11", is_open == state.indexes.ready.is_open(queue), || {
+        format!("queue {queue} is served or not against its settings: {record:?}")
     })
 }
 

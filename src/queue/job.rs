@@ -145,8 +145,9 @@ pub(super) struct Report {
     pub(super) progress: Option<Bytes>,
     /// JSON, from `complete`.
     pub(super) result: Option<Bytes>,
-    /// What `complete` answered about the jobs of its `then`.
-    pub(super) then: Vec<Added>,
+    /// What `complete` answered about the jobs of its `then`, if it had any, under each token that is
+    /// remembered: a job put back may be completed again.
+    pub(super) then: BTreeMap<Token, Vec<Added>>,
     /// Why it failed without an attempt of its own.
     pub(super) failure: Option<Arc<str>>,
 }
@@ -164,7 +165,17 @@ impl Job {
     }
 
     pub(super) fn rank(&self) -> Rank {
-        Rank { urgency: PRIORITY_MAX.saturating_sub(self.priority), number: self.number }
+        Self::rank_of(self.priority, self.number)
+    }
+
+    /// The place of a job of that priority and number.
+    pub(super) fn rank_of(priority: u8, number: JobNumber) -> Rank {
+        Rank { urgency: PRIORITY_MAX.saturating_sub(priority), number }
+    }
+
+    /// The bytes that count for its queue's `max_bytes`.
+    pub(super) fn size(&self) -> u64 {
+        self.payload.bytes.len() as u64
     }
 
     pub(super) fn group(&self) -> Option<&GroupName> {
@@ -217,6 +228,9 @@ impl Job {
     /// Appends an attempt; returns the one that is forgotten for it, if any.
     pub(super) fn push_attempt(&mut self, attempt: Attempt) -> Option<Attempt> {
         let forgotten = (self.attempts.len() >= ATTEMPTS_KEPT).then(|| self.attempts.remove(0));
+        if let Some((forgotten, report)) = forgotten.as_ref().zip(self.report.as_mut()) {
+            report.then.remove(&forgotten.token);
+        }
         // Most jobs are granted once: room for one, where `push` would make room for four.
         self.attempts.reserve_exact(1);
         self.attempts.push(attempt);
@@ -228,6 +242,15 @@ impl Job {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.ended = Some(ended);
         }
+    }
+
+    /// Forgets what a retry begins anew. What earlier attempts answered stays, for their repeats.
+    pub(super) fn begin_anew(&mut self) {
+        self.attempts_used = 0;
+        self.attempts_lost = 0;
+        self.expires_at = None;
+        let then = self.report.take().map(|report| report.then).filter(|then| !then.is_empty());
+        self.report = then.map(|then| Box::new(Report { then, ..Report::default() }));
     }
 
     pub(super) fn report_mut(&mut self) -> &mut Report {

@@ -19,6 +19,12 @@ pub const PRIORITY_DEFAULT: u8 = 50;
 pub const PRIORITY_MAX: u8 = 100;
 /// The greatest number of tags of a job.
 pub const TAGS_MAX: usize = 16;
+/// The greatest number of jobs that one bulk retry puts back.
+pub const RETRY_MAX: u32 = 1000;
+/// The greatest rate of a queue, grants per second.
+pub const RATE_MAX: u32 = 1_000_000;
+/// How exactly it is known when a worker was last heard of, ms: not every heartbeat is written down.
+pub const SEEN_GRAIN_MS: u64 = 10_000;
 /// The greatest number of jobs that one claim is granted.
 pub const CLAIM_MAX: u32 = 1000;
 /// How many attempts a job remembers; the oldest is forgotten first.
@@ -37,6 +43,15 @@ pub struct Limits {
     /// How many jobs time alone may change in one entry (guarantees §11); the rest waits for the
     /// next one.
     pub steps_max: u32,
+    /// How long an operation is known again by its request id, ms.
+    pub memory_ms: u64,
+    /// How much of operations may be remembered at once: each counts one, and one more for every job
+    /// that it put back. At that number further operations are refused.
+    pub memory_max: u64,
+    /// A worker is forgotten after this long without a grant or a heartbeat, ms, unless it holds jobs.
+    pub worker_ms: u64,
+    /// How many workers are listed; one more is granted jobs all the same.
+    pub workers_max: u64,
 }
 
 impl Default for Limits {
@@ -46,6 +61,10 @@ impl Default for Limits {
             tombstone_floor_ms: 300_000,
             tombstones_max: 5_000_000,
             steps_max: 2_000,
+            memory_ms: 300_000,
+            memory_max: 1_000_000,
+            worker_ms: 3_600_000,
+            workers_max: 100_000,
         }
     }
 }

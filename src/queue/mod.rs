@@ -11,6 +11,8 @@
     clippy::iter_over_hash_type
 )]
 
+mod backoff;
+mod bounds;
 mod chain;
 mod command;
 mod counts;
@@ -18,6 +20,7 @@ mod dependency;
 mod dispatch;
 mod enqueue;
 mod expiry;
+mod garbage;
 mod group;
 mod idempotency;
 mod ids;
@@ -26,8 +29,11 @@ pub mod invariants;
 mod job;
 mod lease;
 mod limits;
+mod operation;
 mod outcome;
+mod purge;
 mod query;
+mod queues;
 mod ready;
 mod retry;
 mod settle;
@@ -36,14 +42,18 @@ mod state;
 mod time;
 mod timers;
 mod tombstone;
+mod workers;
 
 pub use command::*;
 pub use ids::*;
 pub use job::{Job, JobNumber};
 pub use limits::*;
+pub use operation::Remembered;
 pub use outcome::*;
 pub use query::*;
+pub use queues::{QueueRecord, QueueSettings};
 pub use snapshot::*;
 pub use state::*;
 pub use time::*;
 pub use tombstone::Tombstone;
+pub use workers::WorkerRecord;

@@ -94,6 +94,31 @@ pub enum Answer {
     Released(Once),
     /// To [`super::Command::Cancel`].
     Cancelled(Once),
+    /// To [`super::Action::RetryJob`] and [`super::Action::RetryJobs`].
+    Retried {
+        /// Whether this call did it.
+        once: Once,
+        /// What was put back, in add order; empty when nothing fitted.
+        jobs: Vec<JobId>,
+    },
+    /// To [`super::Action::SetQueue`] and [`super::Action::PauseQueue`].
+    QueueSet {
+        /// Whether this call did it.
+        once: Once,
+        /// Whether it made the queue.
+        is_new: bool,
+    },
+    /// To [`super::Action::PurgeQueue`].
+    Purged {
+        /// Whether this call did it.
+        once: Once,
+        /// How many jobs it cancelled.
+        count: u64,
+    },
+    /// To [`super::Action::DeleteQueue`].
+    QueueDeleted(Once),
+    /// To [`super::Action::DrainWorker`].
+    DrainSet(Once),
 }
 
 /// Whether a call did something, or had done it before.
@@ -229,7 +254,7 @@ pub enum Rejection {
         /// Its place in the batch, from 0.
         index: u32,
     },
-    /// A claim of this worker under this request id had other arguments.
+    /// A claim of this worker, or an operation, under this request id had other arguments.
     RequestIdConflict,
     /// A queue is full, or all tombstones are taken. Decided in the state, so never indeterminate.
     Full {
@@ -253,5 +278,17 @@ pub enum Rejection {
         index: u32,
         /// The job.
         job: JobId,
+    },
+    /// No such queue.
+    QueueNotFound {
+        /// The queue.
+        queue: QueueName,
+    },
+    /// The queue has unfinished jobs.
+    QueueNotEmpty {
+        /// The queue.
+        queue: QueueName,
+        /// How many.
+        unfinished: u64,
     },
 }

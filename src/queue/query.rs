@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
 use bytes::Bytes;
 
 use super::{
-    AttemptEnd, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName, State, Token,
-    Tombstone, WallMs, WorkType, WorkerId,
+    AttemptEnd, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName, QueueRecord,
+    QueueSettings, RETRY_MAX, RetryJobs, State, Token, Tombstone, WallMs, WorkType, WorkerId,
+    counts::StateCounts,
     job::{Attempt, Phase},
     state::Kept,
 };
@@ -133,6 +135,8 @@ pub struct Totals {
 pub struct QueueTotals {
     /// By state; no zeros.
     pub by_status: BTreeMap<JobState, u64>,
+    /// How many are not finished.
+    pub unfinished: u64,
     /// When the oldest pending job was added.
     pub oldest_pending: Option<WallMs>,
     /// Whether claims pass it over.
@@ -148,17 +152,47 @@ pub struct Held {
     pub jobs: Vec<JobView>,
 }
 
+/// A queue that exists, as `GET /queues/{name}` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueView {
+    /// Its name.
+    pub name: QueueName,
+    /// What it is held to.
+    pub settings: QueueSettings,
+    /// How many jobs it has.
+    pub totals: QueueTotals,
+    /// The payload bytes of its unfinished jobs.
+    pub bytes: u64,
+}
+
+/// A worker that was granted jobs lately, or drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Its name.
+    pub id: WorkerId,
+    /// What it said of itself in its last claim that was granted something.
+    pub labels: BTreeMap<String, String>,
+    /// Its incarnation, if it is an agent.
+    pub session: Option<u64>,
+    /// Whether it is told to claim no more.
+    pub is_draining: bool,
+    /// How many jobs it holds.
+    pub held: usize,
+    /// Its last grant, heartbeat or drain, to 10 s.
+    pub seen_at: WallMs,
+}
+
 /// Which jobs a list shows: those that agree with everything named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// In this queue.
     pub queue: Option<QueueName>,
-    /// In this state.
-    pub state: Option<JobState>,
+    /// In one of these states; none named: in any.
+    pub states: Vec<JobState>,
     /// Of this kind.
     pub work_type: Option<WorkType>,
-    /// With this tag and value.
-    pub tag: Option<(String, String)>,
+    /// With all of these tags and values.
+    pub tags: Vec<(String, String)>,
 }
 
 /// A part of a list.
@@ -177,19 +211,29 @@ impl State {
     /// A job, or its tombstone; `None` when the id is not known (any more).
     pub fn job(&self, id: &JobId) -> Option<Found> {
         Some(match self.find(id)? {
-            Kept::Job(job) => Found::Job(Box::new(self.view(job))),
+            Kept::Job(job) => Found::Job(Box::new(self.view(&job))),
             Kept::Tombstone(tombstone) => Found::Tombstone(TombstoneView::of(tombstone)),
         })
     }
 
     /// What a worker holds, the oldest lease first; at most `limit` jobs of it.
     pub fn for_worker(&self, worker: &WorkerId, limit: usize) -> Held {
-        let held = self.indexes.holders.get(worker);
-        let shown = held.into_iter().flatten().take(limit);
-        Held {
-            count: held.map_or(0, BTreeSet::len),
-            jobs: shown.map(|(_, number)| self.view(self.job_numbered(*number))).collect(),
+        let shown = self.leased_by(worker).take(limit);
+        Held { count: self.held_by(worker), jobs: shown.map(|job| self.view(job)).collect() }
+    }
+
+    /// How many jobs a worker holds.
+    pub(super) fn held_by(&self, worker: &WorkerId) -> usize {
+        if self.indexes.bounds.purging.is_empty() {
+            return self.indexes.holders.get(worker).map_or(0, BTreeSet::len);
         }
+        self.leased_by(worker).count()
+    }
+
+    fn leased_by(&self, worker: &WorkerId) -> impl Iterator<Item = &Job> {
+        let leased = self.indexes.holders.get(worker).into_iter().flatten();
+        let leased = leased.map(|(_, number)| &**self.job_numbered(*number));
+        leased.filter(|job| self.purged_as(job).is_none())
     }
 
     /// The kept counts.
@@ -201,8 +245,8 @@ impl State {
             by_type: counts.by_type.clone(),
             queues: self
                 .queues
-                .keys()
-                .map(|queue| (queue.clone(), self.totals_of(queue)))
+                .values()
+                .map(|record| (record.name.clone(), self.totals_of(record)))
                 .collect(),
             tombstones: self.tombstones.len() as u64,
         }
@@ -216,8 +260,9 @@ impl State {
             if page.items.len() >= limit || looked_at >= PAGE_SCAN_MAX {
                 return page;
             }
-            if filter.fits(job) {
-                page.items.push(self.view(job));
+            let job = self.current(job);
+            if filter.fits(&job) {
+                page.items.push(self.view(&job));
             }
             page.next = Some(*number);
         }
@@ -234,18 +279,66 @@ impl State {
         fitting.take(limit).map(|job| self.view(job)).collect()
     }
 
-    fn totals_of(&self, queue: &QueueName) -> QueueTotals {
-        let Some(counts) = self.indexes.counts.queues.get(queue) else {
-            return QueueTotals::default();
-        };
-        let oldest = counts.pending.first();
-        QueueTotals {
-            by_status: counts.by_state.present(),
-            oldest_pending: oldest.map(|number| self.job_numbered(*number).added_at),
-            is_paused: false,
+    /// A queue; `None` when it does not exist.
+    pub fn queue(&self, name: &QueueName) -> Option<QueueView> {
+        self.queues.get(name).filter(|record| record.exists).map(|record| self.queue_view(record))
+    }
+
+    /// Every queue that exists, by name.
+    pub fn queues(&self) -> Vec<QueueView> {
+        self.queues_after(None, usize::MAX)
+    }
+
+    /// The queues that exist, by name, from the one after `after` on; at most `limit`.
+    pub fn queues_after(&self, after: Option<&QueueName>, limit: usize) -> Vec<QueueView> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let records =
+            self.queues.range::<_, QueueName>((first, Bound::Unbounded)).map(|(_, record)| record);
+        let existing = records.filter(|record| record.exists);
+        existing.take(limit).map(|record| self.queue_view(record)).collect()
+    }
+
+    /// The finished jobs that a bulk retry would put back now: its dry run.
+    pub fn retriable(&self, retry: &RetryJobs) -> Vec<JobId> {
+        if self.queues.get(&retry.queue).is_none_or(|record| !record.exists) {
+            return Vec::new();
+        }
+        let chosen = self.chosen(retry).into_iter();
+        chosen.map(|number| self.job_numbered(number).id.clone()).collect()
+    }
+
+    /// The finished jobs that a bulk retry puts back now, in add order: it stops before the first that
+    /// the queue has no room for.
+    pub(super) fn chosen(&self, retry: &RetryJobs) -> Vec<JobNumber> {
+        let counts = self.indexes.counts.queues.get(&retry.queue);
+        let finished = counts.into_iter().flat_map(|counts| counts.in_terminal_state(retry.state));
+        let mut room = self.room(&retry.queue);
+        let has_room = |number: &JobNumber| room.take(self.job_numbered(*number).size()).is_ok();
+        finished.take(retry.limit.min(RETRY_MAX) as usize).take_while(has_room).collect()
+    }
+
+    fn queue_view(&self, record: &QueueRecord) -> QueueView {
+        QueueView {
+            name: record.name.clone(),
+            settings: record.settings.clone(),
+            totals: self.totals_of(record),
+            bytes: self.indexes.counts.bytes_of(&record.name),
         }
     }
 
+    fn totals_of(&self, record: &QueueRecord) -> QueueTotals {
+        let counts = self.indexes.counts.queues.get(&record.name);
+        let by_state = counts.map_or_else(StateCounts::default, |counts| counts.by_state);
+        let oldest = counts.and_then(|counts| counts.unfinished.first_pending());
+        QueueTotals {
+            by_status: by_state.present(),
+            unfinished: by_state.unfinished(),
+            oldest_pending: oldest.map(|number| self.job_numbered(number).added_at),
+            is_paused: record.settings.is_paused,
+        }
+    }
+
+    /// Shows a job as it is given; what a purge made of it must be in it.
     fn view(&self, job: &Job) -> JobView {
         let lease = job.lease().zip(job.holder()).map(|(lease, holder)| LeaseView {
             holder: holder.clone(),
@@ -287,6 +380,19 @@ impl State {
 }
 
 impl JobState {
+    /// Every state, in the order of a job's life.
+    pub const ALL: [Self; 9] = [
+        Self::Scheduled,
+        Self::Blocked,
+        Self::Pending,
+        Self::Claimed,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
     /// Its name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -317,9 +423,9 @@ impl Filter {
                 .is_some_and(|value| *value == tag.1)
         };
         self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
-            && self.state.is_none_or(|state| state == job.state())
+            && (self.states.is_empty() || self.states.contains(&job.state()))
             && self.work_type.as_ref().is_none_or(|work_type| *work_type == job.work_type)
-            && self.tag.as_ref().is_none_or(has_tag)
+            && self.tags.iter().all(has_tag)
     }
 }
 

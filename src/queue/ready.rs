@@ -20,6 +20,8 @@ pub(super) struct Ready {
     /// The heads of the lanes of one kind, across queues.
     heads_by_type: BTreeMap<WorkType, BTreeSet<Rank>>,
     queues: BTreeMap<QueueName, Lanes>,
+    /// The queues that must not be served, whether they have lanes or not.
+    closed: BTreeSet<QueueName>,
 }
 
 /// The lanes of one queue. None is empty.
@@ -36,7 +38,8 @@ impl Ready {
         if claim.queues.is_empty() {
             return best(&self.heads, &self.heads_by_type, types);
         }
-        let mut listed = claim.queues.iter().filter_map(|queue| self.queues.get(queue));
+        let open = claim.queues.iter().filter(|queue| self.is_open(queue));
+        let mut listed = open.filter_map(|queue| self.queues.get(queue));
         listed.find_map(|lanes| best(&lanes.heads, &lanes.by_type, types))
     }
 
@@ -68,19 +71,66 @@ impl Ready {
         }
     }
 
+    pub(super) fn is_open(&self, queue: &QueueName) -> bool {
+        !self.closed.contains(queue)
+    }
+
+    /// Lets a queue be served, or not. It costs as much as the queue has lanes; nothing when that is
+    /// so already.
+    pub(super) fn set_open(&mut self, queue: &QueueName, is_open: bool) {
+        let has_changed =
+            if is_open { self.closed.remove(queue) } else { self.closed.insert(queue.clone()) };
+        let Some(lanes) = self.queues.get(queue).filter(|_| has_changed) else { return };
+        for (work_type, lane) in &lanes.by_type {
+            let head = lane.first().copied();
+            let (old, new) = if is_open { (None, head) } else { (head, None) };
+            replace_above(&mut self.heads, &mut self.heads_by_type, work_type, old, new);
+        }
+    }
+
+    /// The kinds of the ready jobs of a queue.
+    pub(super) fn lanes(&self, queue: &QueueName) -> impl Iterator<Item = &WorkType> {
+        self.queues.get(queue).into_iter().flat_map(|lanes| lanes.by_type.keys())
+    }
+
+    /// Takes a queue's lanes away, all at once.
+    pub(super) fn take(&mut self, queue: &QueueName) -> impl Iterator<Item = BTreeSet<Rank>> {
+        let lanes = self.queues.remove(queue).unwrap_or_default();
+        if self.is_open(queue) {
+            for (work_type, lane) in &lanes.by_type {
+                let head = lane.first().copied();
+                replace_above(&mut self.heads, &mut self.heads_by_type, work_type, head, None);
+            }
+        }
+        lanes.by_type.into_values()
+    }
+
     /// Tells the sets above a lane that its head has changed.
     fn replace_head(&mut self, job: &Job, old: Option<Rank>, new: Option<Rank>) {
-        replace(&mut self.heads, old, new);
-        let of_type = entry(&mut self.heads_by_type, &job.work_type);
-        replace(of_type, old, new);
-        if of_type.is_empty() {
-            self.heads_by_type.remove(&job.work_type);
+        if self.is_open(&job.queue) {
+            replace_above(&mut self.heads, &mut self.heads_by_type, &job.work_type, old, new);
         }
         let lanes = entry(&mut self.queues, &job.queue);
         replace(&mut lanes.heads, old, new);
         if lanes.heads.is_empty() {
             self.queues.remove(&job.queue);
         }
+    }
+}
+
+/// Tells the sets above the queues that the head of a lane has changed.
+fn replace_above(
+    heads: &mut BTreeSet<Rank>,
+    by_type: &mut BTreeMap<WorkType, BTreeSet<Rank>>,
+    work_type: &WorkType,
+    old: Option<Rank>,
+    new: Option<Rank>,
+) {
+    replace(heads, old, new);
+    let of_type = entry(by_type, work_type);
+    replace(of_type, old, new);
+    if of_type.is_empty() {
+        by_type.remove(work_type);
     }
 }
 

@@ -1,85 +1,94 @@
-//! How long a job waits after a failed attempt: integers only, the same on every replica.
+//! Finished jobs put back: by an explicit retry, and nothing else.
+//!
+//! A job that is put back keeps its number, and so its place in the order of claims and in its group,
+//! its id and its history of attempts; the attempts that it has begin anew.
 
-use super::{Backoff, JobId, chain};
+use std::collections::BTreeSet;
 
-/// The wait after failed attempt `attempt` (from 1), ms: `initial · factorⁿ⁻¹`, each step rounded
-/// down, at most `max`; then up to `jitter` of it more or less, drawn from the job and the attempt.
-pub(super) fn wait_ms(backoff: &Backoff, job: &JobId, attempt: u32) -> u64 {
-    let wait = without_jitter(backoff, attempt);
-    let spread = thousandths(wait, backoff.jitter_thousandths.min(1000)).min(wait);
-    let earliest = wait - spread;
-    earliest.saturating_add(chain::draw(job, attempt, spread.saturating_mul(2)))
-}
+use super::{
+    Answer, Change, JobId, JobNumber, Once, QueueName, RETRY_MAX, Rejection, RetryJobs, State,
+    job::Phase, state::Kept,
+};
 
-fn without_jitter(backoff: &Backoff, attempt: u32) -> u64 {
-    let mut wait = backoff.initial_ms;
-    for _ in 1..attempt {
-        let next = thousandths(wait, backoff.factor_thousandths);
-        // Settled, or growing beyond the maximum: further factors change nothing.
-        if next == wait || (next > wait && wait >= backoff.max_ms) {
-            break;
-        }
-        wait = next;
+impl State {
+    /// Whether the retry of this one job would put it back now, or what it would be rejected for: its
+    /// dry run.
+    pub fn can_retry(&self, id: &JobId) -> Result<(), Rejection> {
+        self.to_put_back(id).map(|_| ())
     }
-    wait.min(backoff.max_ms)
+
+    pub(super) fn retry_job(
+        &mut self,
+        id: &JobId,
+        changes: &mut Vec<Change>,
+    ) -> Result<Answer, Rejection> {
+        let number = self.to_put_back(id)?;
+        Ok(self.put_all_back(&[number], changes))
+    }
+
+    fn to_put_back(&self, id: &JobId) -> Result<JobNumber, Rejection> {
+        let Some(Kept::Job(job)) = self.find(id) else {
+            return Err(Rejection::JobNotFound { job: id.clone() });
+        };
+        if !job.state().is_terminal() {
+            return Err(Rejection::WrongState { job: id.clone(), state: job.state() });
+        }
+        if !self.queue_exists(&job.queue) {
+            return Err(Rejection::QueueNotFound { queue: job.queue.clone() });
+        }
+        self.room(&job.queue).take(job.payload.bytes.len() as u64)?;
+        Ok(job.number)
+    }
+
+    pub(super) fn retry_jobs(
+        &mut self,
+        retry: &RetryJobs,
+        changes: &mut Vec<Change>,
+    ) -> Result<Answer, Rejection> {
+        if !self.queue_exists(&retry.queue) {
+            return Err(Rejection::QueueNotFound { queue: retry.queue.clone() });
+        }
+        if !retry.state.is_terminal() {
+            return Err(invalid("state", "must be terminal".into()));
+        }
+        if !(1..=RETRY_MAX).contains(&retry.limit) {
+            return Err(invalid("limit", format!("must be 1 to {RETRY_MAX}")));
+        }
+        Ok(self.put_all_back(&self.chosen(retry), changes))
+    }
+
+    fn queue_exists(&self, queue: &QueueName) -> bool {
+        self.queues.get(queue).is_some_and(|record| record.exists)
+    }
+
+    fn put_all_back(&mut self, numbers: &[JobNumber], changes: &mut Vec<Change>) -> Answer {
+        let put_back = numbers.iter().map(|number| {
+            self.put_back(*number, changes);
+            self.job_numbered(*number).id.clone()
+        });
+        Answer::Retried { once: Once::First, jobs: put_back.collect() }
+    }
+
+    fn put_back(&mut self, number: JobNumber, changes: &mut Vec<Change>) {
+        self.spare(number, changes);
+        let job = self.job_numbered(number);
+        let depends_on = job.bonds.iter().flat_map(|bonds| &bonds.depends_on);
+        let is_unfinished =
+            |id: &&JobId| self.find(id).is_some_and(|kept| !kept.state().is_terminal());
+        let unmet: BTreeSet<JobId> = depends_on.filter(is_unfinished).cloned().collect();
+        self.transition(number, changes, |job| {
+            job.begin_anew();
+            job.phase = if unmet.is_empty() { Phase::Pending } else { Phase::Blocked(None) };
+            if let Some(bonds) = &mut job.bonds {
+                bonds.unmet = unmet;
+            }
+        });
+    }
 }
 
-/// `value · factor / 1000`, rounded down; the greatest value when it would be greater.
-fn thousandths(value: u64, factor: u32) -> u64 {
-    u64::try_from(u128::from(value) * u128::from(factor) / 1000).unwrap_or(u64::MAX)
+fn invalid(field: &str, reason: String) -> Rejection {
+    Rejection::Invalid { index: 0, field: field.into(), reason: reason.into() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(initial_ms: u64, factor_thousandths: u32, max_ms: u64) -> Backoff {
-        Backoff { initial_ms, factor_thousandths, max_ms, jitter_thousandths: 0 }
-    }
-
-    fn job() -> JobId {
-        JobId::parse("job").unwrap()
-    }
-
-    fn waits(backoff: &Backoff) -> Vec<u64> {
-        (1..=5).map(|attempt| wait_ms(backoff, &job(), attempt)).collect()
-    }
-
-    #[test]
-    fn doubling_backoff_doubles_up_to_its_maximum() {
-        assert_eq!(waits(&plain(1000, 2000, 7000)), [1000, 2000, 4000, 7000, 7000]);
-    }
-
-    #[test]
-    fn factor_counts_in_thousandths_and_rounds_down() {
-        assert_eq!(waits(&plain(10, 1500, 1000)), [10, 15, 22, 33, 49]);
-    }
-
-    #[test]
-    fn shrinking_backoff_comes_down_from_above_its_maximum() {
-        assert_eq!(waits(&plain(100, 500, 80)), [80, 50, 25, 12, 6]);
-        assert_eq!(waits(&plain(100, 500, 100_000)), [100, 50, 25, 12, 6]);
-    }
-
-    #[test]
-    fn the_greatest_numbers_saturate() {
-        let backoff = Backoff {
-            initial_ms: u64::MAX,
-            factor_thousandths: u32::MAX,
-            max_ms: u64::MAX,
-            jitter_thousandths: u32::MAX,
-        };
-        for attempt in [1, 2, 1000, u32::MAX] {
-            wait_ms(&backoff, &job(), attempt);
-        }
-    }
-
-    #[test]
-    fn jitter_stays_within_its_share_and_depends_on_the_attempt() {
-        let backoff = Backoff { factor_thousandths: 1000, ..Backoff::default() };
-        let waits: Vec<u64> = (1..=200).map(|attempt| wait_ms(&backoff, &job(), attempt)).collect();
-        assert!(waits.iter().all(|wait| (900..=1100).contains(wait)), "{waits:?}");
-        let distinct: std::collections::BTreeSet<_> = waits.iter().collect();
-        assert!(distinct.len() > 50, "{} distinct waits of 200", distinct.len());
-    }
-}
+mod tests;

@@ -2,10 +2,9 @@
 
 use super::{
     Answer, AttemptEnd, Beat, BeatStatus, Beaten, Cancel, Change, Complete, Delay, Fail, Heartbeat,
-    Holding, JobNumber, JobState, Once, Rejection, Release, Retry, State,
+    Holding, JobNumber, JobState, Once, Rejection, Release, Retry, State, backoff,
     idempotency::{Call, Verb},
     job::{EndState, Ended, Job, Phase},
-    retry,
     state::Kept,
 };
 
@@ -42,7 +41,9 @@ impl State {
             token: beat.holding.token,
             status: self.beat(beat, changes),
         };
-        Answer::Heartbeat { items: heartbeat.items.iter().map(beaten).collect(), drain: false }
+        let items: Vec<Beaten> = heartbeat.items.iter().map(beaten).collect();
+        let drain = self.note_heartbeat(heartbeat, &items);
+        Answer::Heartbeat { items, drain }
     }
 
     fn beat(&mut self, beat: &Beat, changes: &mut Vec<Change>) -> BeatStatus {
@@ -93,7 +94,8 @@ impl State {
         // Not held to any bound (api §2): a finished job must be able to say so.
         let then = self.enqueue(checked, changes);
         if !then.is_empty() {
-            self.adjust(number, |job| job.report_mut().then.clone_from(&then));
+            let token = complete.holding.token;
+            self.job_mut(number).report_mut().then.insert(token, then.clone());
         }
         Ok(Answer::Completed { once: Once::First, then })
     }
@@ -190,6 +192,6 @@ fn wait_after(job: &Job, retry: Retry) -> Option<u64> {
     match retry {
         Retry::Never => None,
         Retry::After(ms) => Some(ms),
-        Retry::Backoff => Some(retry::wait_ms(&job.backoff, &job.id, job.attempts_used)),
+        Retry::Backoff => Some(backoff::wait_ms(&job.backoff, &job.id, job.attempts_used)),
     }
 }

@@ -9,13 +9,14 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClockMs, Job, JobNumber, Limits, QueueName, Rev, State, Tombstone, WallMs,
+    ClockMs, Job, JobNumber, Limits, QueueName, QueueRecord, Remembered, RequestId, Rev, State,
+    Tombstone, WallMs, WorkerId, WorkerRecord,
     invariants::{self, Violation},
     tombstone::TombstoneNumber,
 };
 
 /// The version of the records that this code writes, and the only one it reads.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// The state at one moment. Making it is O(1); it shares everything with the state that goes on.
 #[derive(Debug, Clone)]
@@ -24,22 +25,29 @@ pub struct Image {
     queues: OrdMap<QueueName, QueueRecord>,
     jobs: OrdMap<JobNumber, Arc<Job>>,
     tombstones: OrdMap<TombstoneNumber, Tombstone>,
+    workers: OrdMap<WorkerId, WorkerRecord>,
+    memory: OrdMap<RequestId, Remembered>,
 }
 
-/// One record of a snapshot. The first is the header; then queues, jobs and tombstones in order.
+/// One record of a snapshot. The first is the header; then queues, jobs, tombstones, workers and
+/// operations, each in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// The first, and only the first.
     Header(Header),
-    /// A queue that exists.
+    /// A queue that exists, or still has jobs.
     Queue(QueueRecord),
     /// A job.
     Job(Arc<Job>),
     /// A finished job that has left.
     Tombstone(Tombstone),
+    /// A worker that is known.
+    Worker(WorkerRecord),
+    /// An operation that would be known again.
+    Remembered(Remembered),
 }
 
-/// What is neither queue, job nor tombstone, and how many of those follow.
+/// What is no record of its own, and how many of those follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// [`SNAPSHOT_VERSION`] of the writer.
@@ -64,12 +72,10 @@ pub struct Header {
     pub jobs: u64,
     /// How many tombstone records follow.
     pub tombstones: u64,
-}
-
-/// What is kept of a queue that exists.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueRecord {
-    pub(super) name: QueueName,
+    /// How many worker records follow.
+    pub workers: u64,
+    /// How many records of operations follow.
+    pub memory: u64,
 }
 
 /// Why records are not a state. Nothing is kept of them.
@@ -87,7 +93,7 @@ pub enum RestoreError<E> {
         /// The version that the header names.
         found: u32,
     },
-    /// A second header, or the same queue, job or tombstone twice.
+    /// A second header, or the same record twice.
     #[error("the snapshot has a record twice: {what}")]
     Twice {
         /// Which, for people.
@@ -120,7 +126,9 @@ impl Image {
         let queues = self.queues.values().cloned().map(Record::Queue);
         let jobs = self.jobs.values().cloned().map(Record::Job);
         let tombstones = self.tombstones.values().cloned().map(Record::Tombstone);
-        header.chain(queues).chain(jobs).chain(tombstones)
+        let workers = self.workers.values().cloned().map(Record::Worker);
+        let memory = self.memory.values().cloned().map(Record::Remembered);
+        header.chain(queues).chain(jobs).chain(tombstones).chain(workers).chain(memory)
     }
 }
 
@@ -139,12 +147,16 @@ impl State {
             queues: self.queues.len() as u64,
             jobs: self.jobs.len() as u64,
             tombstones: self.tombstones.len() as u64,
+            workers: self.workers.len() as u64,
+            memory: self.memory.len() as u64,
         };
         Image {
             header,
             queues: self.queues.clone(),
             jobs: self.jobs.clone(),
             tombstones: self.tombstones.clone(),
+            workers: self.workers.clone(),
+            memory: self.memory.clone(),
         }
     }
 
@@ -164,6 +176,7 @@ impl State {
         }
         state.check_whole(&header)?;
         state.indexes.link(&state.jobs);
+        state.indexes.close(&state.queues);
         invariants::check_parts(&state).map_err(RestoreError::Contradiction)?;
         Ok(state)
     }
@@ -187,12 +200,13 @@ impl State {
         let twice = match record {
             Record::Header(_) => Some("the header".to_owned()),
             Record::Queue(queue) => {
+                self.indexes.bounds.enter(&queue);
                 let name = queue.name.clone();
                 self.queues.insert(name, queue).map(|queue| format!("queue {}", queue.name))
             }
             Record::Job(mut job) => {
                 self.share_names(Arc::make_mut(&mut job));
-                self.indexes.add(&job);
+                self.indexes.add(&job, self.queues.get(&job.queue));
                 self.jobs.insert(job.number, job).map(|job| format!("job number {}", job.number.0))
             }
             Record::Tombstone(tombstone) => {
@@ -200,6 +214,17 @@ impl State {
                 self.tombstones.insert(self.next_tombstone, tombstone);
                 self.next_tombstone.0 += 1;
                 None
+            }
+            Record::Worker(worker) => {
+                self.indexes.sightings.enter(&worker);
+                let id = worker.id.clone();
+                self.workers.insert(id, worker).map(|worker| format!("worker {}", worker.id))
+            }
+            Record::Remembered(remembered) => {
+                self.indexes.memories.enter(&remembered);
+                let id = remembered.request_id.clone();
+                let twice = self.memory.insert(id, remembered);
+                twice.map(|remembered| format!("operation {}", remembered.request_id))
             }
         };
         twice.map_or(Ok(()), |what| Err(RestoreError::Twice { what }))
@@ -221,6 +246,8 @@ impl State {
             ("queues", self.queues.len() as u64, header.queues),
             ("jobs", self.jobs.len() as u64, header.jobs),
             ("tombstones", self.tombstones.len() as u64, header.tombstones),
+            ("workers", self.workers.len() as u64, header.workers),
+            ("operations", self.memory.len() as u64, header.memory),
         ];
         match counted.into_iter().find(|(_, found, expected)| found != expected) {
             Some((what, found, expected)) => Err(RestoreError::NotWhole { what, found, expected }),

@@ -1,17 +1,19 @@
 //! The whole replicated state, and the one door through which it changes.
 
-use std::{hash::Hash, sync::Arc};
+use std::{borrow::Cow, hash::Hash, sync::Arc};
 
 use imbl::OrdMap;
 
 use super::{
     Answer, Claim, ClockMs, Command, Entry, JobId, JobNumber, JobState, Limits, Outcome, QueueName,
-    Rejection, Rev, Tombstone, WallMs, WorkType, chain,
+    Rejection, RequestId, Rev, Tombstone, WallMs, WorkType, WorkerId, chain,
     indexes::{Indexes, Place},
     invariants,
     job::{EndState, Ending, Job, Phase},
-    snapshot::QueueRecord,
+    operation::Remembered,
+    queues::QueueRecord,
     tombstone::TombstoneNumber,
+    workers::WorkerRecord,
 };
 
 /// The queue.
@@ -35,8 +37,12 @@ pub struct State {
     pub(super) jobs: OrdMap<JobNumber, Arc<Job>>,
     /// In the order in which they were set, which is the order in which they go.
     pub(super) tombstones: OrdMap<TombstoneNumber, Tombstone>,
-    /// Every queue that an add has named.
+    /// Every queue that exists, or still has jobs.
     pub(super) queues: OrdMap<QueueName, QueueRecord>,
+    /// The workers that were granted jobs lately, or drained.
+    pub(super) workers: OrdMap<WorkerId, WorkerRecord>,
+    /// The operations that would be known again.
+    pub(super) memory: OrdMap<RequestId, Remembered>,
     pub(super) indexes: Indexes,
     /// The media type of the last payload: nearly all are the same, and share its bytes.
     pub(super) content_type: ContentType,
@@ -80,12 +86,25 @@ pub enum Change {
         /// How.
         state: JobState,
     },
+    /// Claims of this queue may be granted jobs again that it held back: it was resumed, one of its
+    /// limits was raised, or a new second has begun for its rate.
+    Opened {
+        /// Which.
+        queue: QueueName,
+    },
+    /// Every job of this queue that was not finished is cancelled. [`Change::Ended`] follows for each
+    /// as it is cleared away, now or in later entries.
+    Purged {
+        /// Which.
+        queue: QueueName,
+    },
 }
 
 /// When time alone will next change the state; what the leader's tick waits for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deadlines {
-    /// The earliest lease, delay, backoff, expiry or end of retention, on the cluster clock.
+    /// The earliest lease, delay, backoff, expiry, end of a full window of a rate or end of retention,
+    /// or the first operation or worker to be forgotten, on the cluster clock.
     pub clock: Option<ClockMs>,
     /// The earliest `run_at_ms`, on the wall clock.
     pub wall: Option<WallMs>,
@@ -95,7 +114,8 @@ pub struct Deadlines {
 
 /// Where a job of some id is, if anywhere.
 pub(super) enum Kept<'state> {
-    Job(&'state Arc<Job>),
+    /// As it is, also when a purge covers it.
+    Job(Cow<'state, Arc<Job>>),
     Tombstone(&'state Tombstone),
 }
 
@@ -115,12 +135,13 @@ impl State {
             .map(|command| {
                 let result = self.carry_out(command, &mut changes);
                 let outcome = Outcome { rev: self.rev, result };
-                while steps_left > 0 && self.settle_dependent(&mut changes) {
+                while steps_left > 0 && self.go_on(&mut changes) {
                     steps_left -= 1;
                 }
                 outcome
             })
             .collect();
+        self.indexes.garbage.sweep();
         let applied = Applied { outcomes, changes };
         self.hash = chain::link(self.hash, self.rev, entry, &applied);
         if cfg!(debug_assertions) {
@@ -156,9 +177,11 @@ impl State {
 
     /// See [`Deadlines`].
     pub fn deadlines(&self) -> Deadlines {
-        let timers = &self.indexes.timers;
+        let Indexes { timers, bounds, .. } = &self.indexes;
+        let on_clock =
+            [timers.next_clock(), bounds.next_window(), self.next_burial(), self.next_forgotten()];
         Deadlines {
-            clock: [timers.next_clock(), self.next_burial()].into_iter().flatten().min(),
+            clock: on_clock.into_iter().flatten().min(),
             wall: timers.next_wall(),
             is_behind: self.is_behind(),
         }
@@ -167,7 +190,9 @@ impl State {
     /// Whether a claim would be granted a job now, or would repeat an earlier one: only then is it
     /// worth an entry. Costs no more than the claim.
     pub fn would_grant(&self, claim: &Claim) -> bool {
-        self.indexes.ready.next(claim).is_some() || !matches!(self.repeat_of(claim), Ok(None))
+        let is_granted =
+            !self.is_draining(&claim.worker) && self.indexes.ready.next(claim).is_some();
+        is_granted || !matches!(self.repeat_of(claim), Ok(None))
     }
 
     fn carry_out(
@@ -184,6 +209,7 @@ impl State {
             Command::Fail(fail) => self.fail(fail, changes),
             Command::Release(release) => self.release(release, changes),
             Command::Cancel(cancel) => self.cancel(cancel, changes),
+            Command::Operate(operation) => self.operate(operation, changes),
         }
     }
 
@@ -195,24 +221,51 @@ impl State {
         changes: &mut Vec<Change>,
         edit: impl FnOnce(&mut Job),
     ) {
+        self.rev.0 += 1;
+        self.replace(number, changes, edit);
+    }
+
+    /// The same without a revision: for a job whose state was changed before, by a purge.
+    pub(super) fn replace(
+        &mut self,
+        number: JobNumber,
+        changes: &mut Vec<Change>,
+        edit: impl FnOnce(&mut Job),
+    ) {
         let job = editable(&mut self.jobs, number);
+        let was_leased = job.lease().is_some();
+        let head_before = job.group().and_then(|group| self.indexes.groups.head(group));
         self.indexes.leave(job);
         edit(job);
         self.indexes.enter(job);
-        self.rev.0 += 1;
         changes.extend(self.indexes.change_of(job));
-        let freed = job.group().filter(|_| job.state().is_terminal());
-        if let Some(next) = freed.and_then(|group| self.indexes.groups.head(group)) {
-            self.offer(next, changes);
+        let on_grants = &self.indexes.bounds.on_grants;
+        let limited = (was_leased != job.lease().is_some() && on_grants.contains(&job.queue))
+            .then(|| job.queue.clone());
+        let head = job.group().and_then(|group| self.indexes.groups.head(group));
+        if let Some(head_before) = head_before.filter(|before| head != Some(*before)) {
+            self.withdraw(head_before);
+        }
+        if let Some(head) = head {
+            self.offer(head, changes);
+        }
+        if let Some(queue) = limited {
+            self.on_leased(&queue, changes);
         }
     }
 
-    /// Makes the head of a group ready if it waited only for the one before it.
+    /// Makes the head of a group ready if it waited only for another of its group.
     fn offer(&mut self, number: JobNumber, changes: &mut Vec<Change>) {
         let job = self.jobs.get(&number).expect("indexes name only jobs of the state");
         if self.indexes.is_ready(job) && self.indexes.ready.insert(job) {
             changes.extend(self.indexes.change_of(job));
         }
+    }
+
+    /// A job was put back before what was the head of its group.
+    fn withdraw(&mut self, number: JobNumber) {
+        let job = self.jobs.get(&number).expect("indexes name only jobs of the state");
+        self.indexes.ready.remove(job);
     }
 
     /// Edits what a job's state does not depend on, its deadline at the most.
@@ -234,15 +287,19 @@ impl State {
 
     pub(super) fn find(&self, id: &JobId) -> Option<Kept<'_>> {
         match *self.indexes.ids.get(id)? {
-            Place::Job(number) => self.jobs.get(&number).map(Kept::Job),
+            Place::Job(number) => self.jobs.get(&number).map(|job| Kept::Job(self.current(job))),
             Place::Tombstone(number) => self.tombstones.get(&number).map(Kept::Tombstone),
         }
     }
 
-    /// The end of a job that ends now.
+    /// The phase of a job that ends now.
     pub(super) fn ending(&self, how: EndState) -> Phase {
+        Phase::Ended(self.ending_as(how))
+    }
+
+    pub(super) fn ending_as(&self, how: EndState) -> Ending {
         let reap_at = self.clock.after(self.limits.retention_ms);
-        Phase::Ended(Ending { how, at: self.wall, reap_at })
+        Ending { how, at: self.wall, reap_at }
     }
 }
 
@@ -267,4 +324,4 @@ fn editable(jobs: &mut OrdMap<JobNumber, Arc<Job>>, number: JobNumber) -> &mut J
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,42 +2,52 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 
 use super::{
-    ApiError, CLAIM_NAMES_MAX, Done, TAGS_MAX, WAIT_MS_MAX,
+    ApiError, CLAIM_NAMES_MAX, Done, LEASE_MS, TAGS_MAX, WAIT_MS_MAX,
     fields::{Fields, missing},
     jobs::lease,
     query,
+    schema::DurationMs,
 };
 use crate::queue::{
     InvalidName, JobId, JobState, QueueName, RequestId, Rev, Token, WorkType, WorkerId,
 };
 
-/// The parameters of a claim's query that are lists, and those that may be numbers.
-const LISTS: &[&str] = &["queues", "work_types", "capabilities"];
-const NUMBERS: &[&str] = &["session", "lease_ms", "timeout_seconds", "wait_ms", "max", "max_items"];
+/// The parameters of a claim's query that are more than a string.
+const KINDS: query::Kinds = query::Kinds {
+    lists: &["queues", "work_types", "capabilities"],
+    repeated: &[],
+    numbers: &["session", "lease_ms", "timeout_seconds", "wait_ms", "max", "max_items"],
+};
 
 /// `POST /work/claim` and `POST /work/claim_batch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClaimRequest {
-    /// The worker.
+    /// The worker. `worker_id` is another name of it.
     pub node_id: WorkerId,
     /// An agent's incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
-    /// Served strictly in this order, at most [`CLAIM_NAMES_MAX`]; none: all.
+    /// Served strictly in this order, at most 100; none: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = CLAIM_NAMES_MAX))]
     pub queues: Vec<QueueName>,
-    /// Any of these, at most [`CLAIM_NAMES_MAX`]; none: all.
+    /// Any of these, at most 100; none: all. `capabilities` is another name of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = CLAIM_NAMES_MAX))]
     pub work_types: Vec<WorkType>,
-    /// The lease, ms; each job's own when absent.
+    /// The lease, ms, 100–43200000; each job's own when absent. `timeout_seconds` is another name of
+    /// it, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("minimum" = LEASE_MS.start(), "maximum" = LEASE_MS.end()))]
     pub lease_ms: Option<u64>,
-    /// How long to wait for work, ms; not at all when absent.
+    /// How long to wait for work, ms, at most 60000; not at all when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("maximum" = WAIT_MS_MAX))]
     pub wait_ms: Option<u64>,
     /// Makes the claim safe to repeat.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,8 +55,9 @@ pub struct ClaimRequest {
     /// What the worker says of itself.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Of `claim_batch` alone: how many jobs at the most, 1–1000.
+    /// Of `claim_batch` alone: how many jobs at the most, 1–1000; 10. `max_items` is another name of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
     pub max: Option<u32>,
 }
 
@@ -78,7 +89,7 @@ impl ClaimRequest {
     /// Reads a body, which may be empty, and query parameters of the same names (lists
     /// comma-separated or repeated). A field given in both is refused.
     pub fn parse(kind: ClaimKind, body: &[u8], query: Option<&str>) -> Result<Self, ApiError> {
-        let parameters = query::parameters(query.unwrap_or_default(), LISTS, NUMBERS)?;
+        let parameters = query::parameters(query.unwrap_or_default(), KINDS)?;
         let mut fields = match body.trim_ascii() {
             [] if !parameters.is_empty() => Fields::none(),
             _ => Fields::of_body(body)?,
@@ -129,7 +140,7 @@ fn max(fields: &mut Fields<'_>) -> Result<Option<u32>, ApiError> {
 }
 
 /// The answer to `claim`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimResponse {
     /// `claimed` or `no_work_available`.
     pub status: Done,
@@ -140,7 +151,7 @@ pub struct ClaimResponse {
 }
 
 /// The answer to `claim_batch`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimBatchResponse {
     /// `claimed` or `no_work_available`.
     pub status: Done,
@@ -153,7 +164,7 @@ pub struct ClaimBatchResponse {
 }
 
 /// One job of a claim's answer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Work {
     /// Held now.
@@ -181,7 +192,7 @@ impl<'de> Deserialize<'de> for Work {
 }
 
 /// A lease, as its worker gets it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GrantedWork {
     /// The job.
     pub work_id: JobId,
@@ -210,7 +221,7 @@ pub struct GrantedWork {
 }
 
 /// A job of a repeated claim that is no longer held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LostWork {
     /// The job.
     pub work_id: JobId,

@@ -1,12 +1,13 @@
 //! A node's standing.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::WorkStatus;
 use crate::queue::Rev;
 
 /// The answer to `GET /health`: the process answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// `ok`.
     pub status: String,
@@ -22,7 +23,7 @@ pub struct Health {
 /// The answer to `GET /ready`: 200 when every check holds, else the error `not_ready`, whose
 /// `details` has the same checks. A disk with little room left fails its check and is no reason to
 /// send requests elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ready {
     /// `ready`.
     pub status: String,
@@ -31,7 +32,7 @@ pub struct Ready {
 }
 
 /// One thing that must hold before a node is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// Its name.
     pub name: String,
@@ -42,7 +43,7 @@ pub struct Check {
 }
 
 /// The answer to `GET /status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeStatus {
     /// This node.
     pub node_id: String,
@@ -78,7 +79,7 @@ pub struct NodeStatus {
 }
 
 /// The gossip layer in short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Swim {
     /// All members known.
     pub members: usize,
@@ -89,7 +90,7 @@ pub struct Swim {
 }
 
 /// The answer to `GET /election/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ElectionStatus {
     /// This node.
     pub node_id: String,
@@ -106,7 +107,7 @@ pub struct ElectionStatus {
 }
 
 /// A change of leader as a node saw it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaderChange {
     /// The new term.
     pub term: u64,
@@ -118,4 +119,50 @@ pub struct LeaderChange {
     pub gap_ms: u64,
     /// `start`, `crash`, `hang`, `partition` or `transfer`.
     pub cause: String,
+}
+
+/// The answer to `GET /lease/status`: how the leader stands with its quorum, as far as the node that
+/// was asked knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeaseStatus {
+    /// This node.
+    pub node_id: String,
+    /// Who leads; `null` while nobody does.
+    pub leader_id: Option<String>,
+    /// Whether this node leads.
+    pub is_leader: bool,
+    /// The Raft term.
+    pub term: u64,
+    /// How long ago the leader sent the newest request that a quorum has acknowledged, ms; 0 of a single
+    /// voter. `null` on a node that does not lead, and until a quorum has acknowledged something.
+    pub quorum_acknowledged_ms_ago: Option<u64>,
+    /// The last log index that this node knows committed.
+    pub commit_index: u64,
+    /// The voters and learners, the leader among them; empty on a node that does not lead.
+    pub followers: Vec<Follower>,
+    /// What makes reads linearizable. The standing above is for people: leader leases are not used for
+    /// reads.
+    pub reads: Reads,
+}
+
+/// How far one node follows the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Follower {
+    /// Who.
+    pub node_id: String,
+    /// Whether it has a vote.
+    pub is_voter: bool,
+    /// The last log index that it is known to share with the leader; 0 while none is.
+    pub match_index: u64,
+    /// How long ago the leader sent the newest request that it has acknowledged, ms; 0 of the leader
+    /// itself, `null` while it has acknowledged none of this term.
+    pub acknowledged_ms_ago: Option<u64>,
+}
+
+/// What makes reads linearizable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reads {
+    /// A quorum confirms the leader at every read (Raft §6.4).
+    ReadIndex,
 }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Whether a refused or lost request may have had an effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Applied {
     /// Certainly not, now or later.
@@ -25,7 +26,7 @@ enum Again {
 macro_rules! codes {
     ($($name:ident $code:literal $status:literal $again:ident $applied:ident $when:literal;)*) => {
         /// A stable name for a kind of failure. `docs/errors.md` is checked against this table.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Code {
             $(#[doc = $when] #[serde(rename = $code)] $name,)*
         }
@@ -78,7 +79,7 @@ codes! {
     StaleToken "stale_token" 409 Never No
         "The job is held under another token, or under none; `details` has `current_token`, `holder`, `state`, `ended_as`.";
     WrongState "wrong_state" 409 Never No
-        "The job's state does not allow this; `details.state` names it.";
+        "The state of the job does not allow this (`details.state` names it), or the queue is not empty (`details.unfinished`).";
     IdConflict "id_conflict" 409 Never No
         "The same `work_id` or `request_id` came before with other content.";
     DependencyCycle "dependency_cycle" 409 Never No
@@ -110,16 +111,16 @@ impl fmt::Display for Code {
 }
 
 /// A failure as it stands on the wire. Nothing else is ever answered for one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error("{error} ({code})")]
 pub struct ApiError {
     /// A sentence for a person.
     pub error: String,
     /// What kind of failure it is.
     pub code: Code,
-    /// [`Code::is_retryable`].
+    /// Whether the same request, repeated under the same identity, may succeed.
     pub retryable: bool,
-    /// [`Code::applied`].
+    /// Whether the request may have had an effect.
     pub applied: Applied,
     /// What a program may want to know: `field`, `index`, `current_token`, `retry_after_ms`, ….
     #[serde(default)]

@@ -12,8 +12,8 @@ use serde::{
 };
 use serde_json::{error::Category, value::RawValue};
 
-use super::{ApiError, Code, JSON_DEPTH_MAX, duration::parse_duration_ms};
-use crate::queue::{InvalidName, Token};
+use super::{ApiError, Code, JSON_DEPTH_MAX, duration::parse_duration_ms, query::Parameters};
+use crate::queue::{InvalidName, Patch, RequestId, Token};
 
 /// What is known of a JSON object's fields, in their order; each is taken at most once.
 #[derive(Debug)]
@@ -69,6 +69,20 @@ impl<'body> Fields<'body> {
     /// Reads a whole body: one object and nothing after it.
     pub(super) fn of_body(body: &'body [u8]) -> Result<Self, ApiError> {
         Self::of_text(checked_text(body)?)
+    }
+
+    /// As [`Fields::of_body`], of a call that needs nothing said: an empty body has no field.
+    pub(super) fn of_optional_body(body: &'body [u8]) -> Result<Self, ApiError> {
+        if body.trim_ascii().is_empty() { Ok(Self::none()) } else { Self::of_body(body) }
+    }
+
+    /// Reads query parameters.
+    pub(super) fn of_parameters(parameters: &'body Parameters) -> Result<Self, ApiError> {
+        let mut fields = Self::none();
+        for (name, value) in parameters {
+            fields.insert(name, value)?;
+        }
+        Ok(fields)
     }
 
     /// Reads one object out of a body that was checked.
@@ -208,6 +222,26 @@ impl<'body> Fields<'body> {
             Some(ms) => Ok(Some(ms)),
             None => Err(ApiError::invalid(name, format!("must be {wanted}"))),
         }
+    }
+
+    /// Takes what to make of a setting: one that is not there stays as it is, `null` clears it, and
+    /// `take` reads any other.
+    pub(super) fn patch<T>(
+        &mut self,
+        name: &str,
+        take: impl FnOnce(&mut Self) -> Result<Option<T>, ApiError>,
+    ) -> Result<Patch<T>, ApiError> {
+        let is_there = self.has(name);
+        Ok(match take(self)? {
+            Some(value) => Patch::Set(value),
+            None if is_there => Patch::Clear,
+            None => Patch::Keep,
+        })
+    }
+
+    /// Takes `request_id`, which makes a call safe to repeat.
+    pub(super) fn request_id(&mut self) -> Result<Option<RequestId>, ApiError> {
+        self.name("request_id", RequestId::parse)
     }
 
     /// Takes the fencing token of a grant, which every call of a holder carries.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
     ApiError, LEASE_MS, PAYLOAD_BYTES_MAX,
     fields::{Fields, missing},
+    schema::DurationMs,
 };
 use crate::queue::{
     GroupName, JobId, JobState, OnDependencyFailure, QueueName, RequestId, Rev, WorkType,
@@ -20,10 +22,11 @@ pub const DEPENDENCIES_MAX: usize = 1000;
 /// The most tags of one job, and the most labels of a worker.
 pub const TAGS_MAX: usize = 16;
 
-/// `POST /work/add`, and one item of `add_batch` and of `then`. `None`: the default of the table.
-#[derive(Debug, Clone, Default, Serialize)]
+/// `POST /work/add`, and one item of `add_batch` and of `then`. What is absent has its default.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct AddRequest {
-    /// Any JSON, kept as the bytes that came; `{}` when absent.
+    /// Any JSON, kept as the bytes that came; `{}` when absent. `config` is another name of it. A body
+    /// without it is shorthand: whatever this schema does not name becomes the payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Box<RawValue>>,
     /// The idempotency key; made by the server when absent.
@@ -37,30 +40,37 @@ pub struct AddRequest {
     pub work_type: Option<WorkType>,
     /// 0–100, higher first; 50.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 100))]
     pub priority: Option<u8>,
     /// Not before this has passed, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("maximum" = DELAY_MS_MAX))]
     pub delay_ms: Option<u64>,
     /// Not before this instant, ms since the Unix epoch; never beside `delay_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_at_ms: Option<u64>,
-    /// The lease of a claim that asks for none, ms.
+    /// The lease of a claim that asks for none, ms, 100–43200000; 30000. `timeout_seconds` is another
+    /// name of it, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("minimum" = LEASE_MS.start(), "maximum" = LEASE_MS.end()))]
     pub lease_ms: Option<u64>,
-    /// 1–1000.
+    /// 1–1000; 3.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
     pub max_attempts: Option<u32>,
     /// The wait after `fail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
     /// `expired` when not claimed for the first time within this, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("minimum" = 1, "maximum" = DELAY_MS_MAX))]
     pub expires_in_ms: Option<u64>,
     /// `blocked` until all of these are `completed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<JobId>,
     /// What a dependency that ends otherwise does to it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "dependency_failure")]
+    #[schemars(with = "Option<OnDependencyFailure>")]
     pub on_dependency_failure: Option<OnDependencyFailure>,
     /// At most one job of a group is leased at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,15 +81,20 @@ pub struct AddRequest {
 }
 
 /// The wait after failed attempt n (from 1): `initial_ms · factorⁿ⁻¹`, at most `max_ms`, ± `jitter`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("required" = []))]
 pub struct Backoff {
-    /// ms.
+    /// ms; 1000.
+    #[schemars(with = "DurationMs", extend("maximum" = DELAY_MS_MAX))]
     pub initial_ms: u64,
-    /// 1–1000, taken to thousandths.
+    /// 1–1000, taken to thousandths; 2.
+    #[schemars(range(min = 1, max = 1000))]
     pub factor: f64,
-    /// ms.
+    /// ms; 300000.
+    #[schemars(with = "DurationMs", extend("maximum" = DELAY_MS_MAX))]
     pub max_ms: u64,
-    /// 0–1, taken to thousandths.
+    /// 0–1, taken to thousandths; 0.1.
+    #[schemars(range(min = 0, max = 1))]
     pub jitter: f64,
 }
 
@@ -217,7 +232,7 @@ fn dependency_failure<S: serde::Serializer>(
 }
 
 /// The answer to `add`: 201, or 200 when the job existed already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AddResponse {
     /// `added`.
     pub status: Done,
@@ -238,7 +253,7 @@ pub struct AddResponse {
 }
 
 /// What a call has done: the `status` of its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Done {
     /// To `add` and `add_batch`.
@@ -259,12 +274,30 @@ pub enum Done {
     Released,
     /// To `cancel`.
     Cancelled,
+    /// To `retry`.
+    Retried,
+    /// To a `PUT` that made the queue.
+    Created,
+    /// To a `PUT` of a queue that was there.
+    Updated,
+    /// To `pause`.
+    Paused,
+    /// To `resume`, of a queue or a worker.
+    Resumed,
+    /// To `purge`.
+    Purged,
+    /// To `DELETE`.
+    Deleted,
+    /// To `drain`.
+    Draining,
 }
 
 /// `POST /work/add_batch`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "AddBatchRequest", extend("required" = ["items"]))]
 pub struct AddBatchRequest<Item = AddRequest> {
     /// The jobs, at most 1000.
+    #[schemars(length(max = super::BATCH_ITEMS_MAX))]
     pub items: Vec<Item>,
     /// Whether one bad item rejects them all (the default), or each answers for itself.
     pub atomic: bool,
@@ -315,7 +348,7 @@ pub(super) fn then_items(fields: &mut Fields<'_>) -> Result<Vec<AddRequest>, Api
 }
 
 /// The answer to `add_batch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AddBatchResponse {
     /// `added`.
     pub status: Done,
@@ -330,7 +363,7 @@ pub struct AddBatchResponse {
 }
 
 /// An accepted job of a batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AddedItem {
     /// The job.
     pub work_id: JobId,
@@ -339,8 +372,9 @@ pub struct AddedItem {
 }
 
 /// One item's place in the answer to a batch whose items answer for themselves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "{T}OrError")]
 pub enum Item<T> {
     /// It failed; it alone.
     Refused(ApiError),
@@ -349,7 +383,7 @@ pub enum Item<T> {
 }
 
 /// `POST /work/cancel`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CancelRequest {
     /// The job.
     pub work_id: JobId,

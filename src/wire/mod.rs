@@ -8,23 +8,34 @@
 //! so that aliases and the shorthand of `add` have one home. Responses are plain serde structs, which
 //! a client reads leniently: an unknown field of a newer server is no error.
 
+mod admin;
 mod claims;
 mod cluster;
 mod duration;
 mod error;
 mod fields;
 mod jobs;
+mod list;
 mod query;
+mod queues;
 mod read;
+mod retry;
+mod schema;
 mod settle;
+mod workers;
 
+pub use admin::*;
 pub use claims::*;
 pub use cluster::*;
 pub use duration::parse_duration_ms;
 pub use error::*;
 pub use jobs::*;
+pub use list::*;
+pub use queues::*;
 pub use read::*;
+pub use retry::*;
 pub use settle::*;
+pub use workers::*;
 
 /// The deepest nesting of arrays and objects that a body may have.
 pub const JSON_DEPTH_MAX: usize = 128;
@@ -38,6 +49,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 pub const RESULT_BYTES_MAX: usize = 256 << 10;
 /// The longest `error` of a failed attempt, bytes.
 pub const ERROR_BYTES_MAX: usize = 16 << 10;
+/// The most queues, workers or jobs on one page of a list.
+pub const PAGE_MAX: u32 = 1000;
 /// The longest wait of a long poll, ms.
 pub const WAIT_MS_MAX: u64 = 60_000;
 /// The least and the greatest lease, ms.

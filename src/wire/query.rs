@@ -6,26 +6,37 @@ use serde_json::{Value, value::RawValue};
 
 use super::{ApiError, Code};
 
-/// Reads `a=1&b=x%20y`. A parameter named in `lists` may be repeated or comma-separated and becomes a
-/// list; one named in `numbers` becomes a number when it is all digits; the others are strings.
-pub(super) fn parameters(
-    query: &str,
-    lists: &[&str],
-    numbers: &[&str],
-) -> Result<BTreeMap<String, Box<RawValue>>, ApiError> {
+/// What a query says: JSON values by the parameters' names.
+pub(super) type Parameters = BTreeMap<String, Box<RawValue>>;
+
+/// Which parameters are more than a string.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kinds {
+    /// May be repeated or comma-separated, and become a list.
+    pub(super) lists: &'static [&'static str],
+    /// May be repeated, and become a list; a comma is a letter of theirs.
+    pub(super) repeated: &'static [&'static str],
+    /// Become a number when they are all digits.
+    pub(super) numbers: &'static [&'static str],
+}
+
+/// Reads `a=1&b=x%20y`.
+pub(super) fn parameters(query: &str, kinds: Kinds) -> Result<Parameters, ApiError> {
     let mut values: BTreeMap<String, Value> = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, text) = (decoded(name)?, decoded(text)?);
         match values.get_mut(&name) {
+            Some(Value::Array(list)) if kinds.repeated.contains(&&*name) => list.push(text.into()),
             Some(Value::Array(list)) => list.extend(split(&text)),
             Some(_) => {
                 return Err(ApiError::invalid(&name, "was given twice; send it once"));
             }
             None => {
                 let value = match name.as_str() {
-                    name if lists.contains(&name) => split(&text).collect(),
-                    name if numbers.contains(&name) => number(text),
+                    name if kinds.lists.contains(&name) => split(&text).collect(),
+                    name if kinds.repeated.contains(&name) => vec![text].into(),
+                    name if kinds.numbers.contains(&name) => number(text),
                     _ => text.into(),
                 };
                 values.insert(name, value);
@@ -79,17 +90,23 @@ mod tests {
 
     #[test]
     fn lists_are_comma_separated_or_repeated() {
-        let read = parameters("q=a,b&n=5&q=c%2Fd&w=007&x=a+b", &["q"], &["n"]).unwrap();
+        let kinds = Kinds { lists: &["q"], repeated: &["t"], numbers: &["n"] };
+        let read = parameters("q=a,b&n=5&q=c%2Fd&w=007&x=a+b&t=k:a,b&t=", kinds).unwrap();
         let read: Vec<_> = read.iter().map(|(name, raw)| (name.as_str(), raw.get())).collect();
-        let expected =
-            [("n", "5"), ("q", r#"["a","b","c/d"]"#), ("w", r#""007""#), ("x", r#""a b""#)];
+        let expected = [
+            ("n", "5"),
+            ("q", r#"["a","b","c/d"]"#),
+            ("t", r#"["k:a,b",""]"#),
+            ("w", r#""007""#),
+            ("x", r#""a b""#),
+        ];
         assert_eq!(read, expected);
     }
 
     #[test]
     fn what_is_repeated_or_badly_encoded_is_refused() {
         for query in ["w=1&w=2", "w=%", "w=%zz", "w=%ff", "%ff=1"] {
-            assert!(parameters(query, &[], &[]).is_err(), "{query}");
+            assert!(parameters(query, Kinds::default()).is_err(), "{query}");
         }
     }
 }

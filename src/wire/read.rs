@@ -2,25 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::{ApiError, WAIT_MS_MAX, fields::Fields, query};
+use super::{ApiError, WAIT_MS_MAX, fields::Fields, query, schema::DurationMs};
 use crate::queue::{
     AttemptEnd, GroupName, JobId, JobState, QueueName, Rev, Token, WorkType, WorkerId,
 };
 
 /// The query of `GET /work/get/{work_id}`; `consistency` alone on the other reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
 pub struct ReadQuery {
-    /// Answer when the job is terminal, or this has passed, ms.
+    /// Answer when the job is terminal, or this has passed, ms, at most 60000.
+    #[schemars(with = "Option<DurationMs>", extend("maximum" = WAIT_MS_MAX))]
     pub wait_ms: Option<u64>,
     /// How fresh the answer must be.
+    #[schemars(rename = "consistency", default)]
     pub freshness: Freshness,
 }
 
 /// `consistency` of a read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum Freshness {
     /// It sees every write acknowledged before it.
     #[default]
@@ -42,11 +46,9 @@ impl Freshness {
 impl ReadQuery {
     /// Reads the query of a `get`.
     pub fn parse(query: Option<&str>) -> Result<Self, ApiError> {
-        let parameters = query::parameters(query.unwrap_or_default(), &[], &["wait_ms"])?;
-        let mut fields = Fields::none();
-        for (name, value) in &parameters {
-            fields.insert(name, value)?;
-        }
+        let kinds = query::Kinds { numbers: &["wait_ms"], ..query::Kinds::default() };
+        let parameters = query::parameters(query.unwrap_or_default(), kinds)?;
+        let mut fields = Fields::of_parameters(&parameters)?;
         let read = Self {
             wait_ms: fields.duration_ms("wait_ms", 0..=WAIT_MS_MAX)?,
             freshness: freshness(&mut fields)?,
@@ -55,7 +57,7 @@ impl ReadQuery {
     }
 }
 
-fn freshness(fields: &mut Fields<'_>) -> Result<Freshness, ApiError> {
+pub(super) fn freshness(fields: &mut Fields<'_>) -> Result<Freshness, ApiError> {
     let wanted = "\"linearizable\" or \"stale\"";
     match fields.value::<String>("consistency", wanted)?.as_deref() {
         None | Some("linearizable") => Ok(Freshness::Linearizable),
@@ -66,7 +68,7 @@ fn freshness(fields: &mut Fields<'_>) -> Result<Freshness, ApiError> {
 
 /// A whole job: the answer to `GET /work/get/{work_id}`, without its `rev`. Of a job that has left
 /// after its retention only a tombstone is kept: `work_id`, `state`, and the last `token`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// Its id.
     pub work_id: JobId,
@@ -144,7 +146,7 @@ pub struct Job {
 }
 
 /// One attempt at a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// Its number, from 1.
     pub attempt: u32,
@@ -166,7 +168,7 @@ pub struct Attempt {
 }
 
 /// The answer to `GET /work/get/{work_id}`: the job's fields and `rev`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct GetResponse {
     /// The job.
     #[serde(flatten)]
@@ -194,7 +196,7 @@ impl<'de> Deserialize<'de> for GetResponse {
 pub type StateCounts = BTreeMap<JobState, u64>;
 
 /// The answer to `GET /work/status`, from kept counters.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WorkStatus {
     /// All jobs that are kept.
     pub total_items: u64,
@@ -212,8 +214,8 @@ pub struct WorkStatus {
     pub rev: Rev,
 }
 
-/// One queue of [`WorkStatus`].
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+/// One queue of `WorkStatus`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct QueueStatus {
     /// By state: `{"pending": 3, …}`, beside the fields below.
     #[serde(flatten)]
@@ -243,7 +245,7 @@ impl<'de> Deserialize<'de> for QueueStatus {
 }
 
 /// The answer to `GET /work/for-node/{node_id}`: what a worker holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ForNodeResponse {
     /// The worker.
     pub node_id: WorkerId,

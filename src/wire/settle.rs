@@ -1,5 +1,6 @@
 //! The calls of a holder: each carries the job and the token of its grant.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -7,6 +8,7 @@ use super::{
     AddRequest, AddedItem, ApiError, Done, ERROR_BYTES_MAX, Item, LEASE_MS, RESULT_BYTES_MAX,
     fields::{Fields, missing},
     jobs::{then_items, work_id},
+    schema::DurationMs,
 };
 use crate::queue::{JobId, Rev, Token, WorkerId};
 
@@ -14,7 +16,7 @@ use crate::queue::{JobId, Rev, Token, WorkerId};
 const DELAY_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 
 /// `POST /work/start`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StartRequest {
     /// The job.
     pub work_id: JobId,
@@ -32,7 +34,7 @@ impl StartRequest {
 }
 
 /// `POST /work/complete`, and one item of `complete_batch`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CompleteRequest {
     /// The job.
     pub work_id: JobId,
@@ -72,9 +74,11 @@ fn json(fields: &mut Fields<'_>, name: &str) -> Result<Option<Box<RawValue>>, Ap
 }
 
 /// `POST /work/complete_batch`. Each item answers for itself.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "CompleteBatchRequest")]
 pub struct CompleteBatchRequest<Item = CompleteRequest> {
     /// At most 1000.
+    #[schemars(length(max = super::BATCH_ITEMS_MAX))]
     pub items: Vec<Item>,
 }
 
@@ -94,7 +98,7 @@ impl CompleteBatchRequest<Result<CompleteRequest, ApiError>> {
 }
 
 /// The answer to `complete_batch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CompleteBatchResponse {
     /// One for each item, in order.
     pub items: Vec<Item<SettleResponse>>,
@@ -103,7 +107,7 @@ pub struct CompleteBatchResponse {
 }
 
 /// `POST /work/fail`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FailRequest {
     /// The job.
     pub work_id: JobId,
@@ -117,6 +121,7 @@ pub struct FailRequest {
     pub retry: Option<bool>,
     /// When: after this, ms, instead of the job's backoff. Never beside `"retry": false`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("maximum" = DELAY_MS_MAX))]
     pub retry_in_ms: Option<u64>,
 }
 
@@ -149,7 +154,7 @@ impl FailRequest {
 }
 
 /// `POST /work/release`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReleaseRequest {
     /// The job.
     pub work_id: JobId,
@@ -157,6 +162,7 @@ pub struct ReleaseRequest {
     pub token: Token,
     /// Not handed out again before this has passed, ms; at once when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("maximum" = DELAY_MS_MAX))]
     pub delay_ms: Option<u64>,
 }
 
@@ -174,7 +180,7 @@ impl ReleaseRequest {
 }
 
 /// The answer to `start`, `complete`, `fail`, `release` and `cancel`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettleResponse {
     /// What was done.
     pub status: Done,
@@ -194,17 +200,19 @@ pub struct SettleResponse {
 }
 
 /// `POST /work/heartbeat`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HeartbeatRequest {
-    /// Whose leases they are.
+    /// Whose leases they are. `worker_id` is another name of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_id: Option<WorkerId>,
-    /// The leases, at most 1000; with none it only asks whether to drain.
+    /// The leases, at most 1000; with none it only asks whether to drain. The fields of one item may
+    /// stand in its place.
+    #[schemars(length(max = super::BATCH_ITEMS_MAX))]
     pub items: Vec<Beat>,
 }
 
 /// One lease to extend.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Beat {
     /// The job.
     pub work_id: JobId,
@@ -212,6 +220,7 @@ pub struct Beat {
     pub token: Token,
     /// The lease from now, ms; as granted when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("minimum" = LEASE_MS.start(), "maximum" = LEASE_MS.end()))]
     pub lease_ms: Option<u64>,
     /// How far it is: any JSON, at most 256 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -249,7 +258,7 @@ impl Beat {
 }
 
 /// The answer to `heartbeat`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeartbeatResponse {
     /// One for each lease, in order.
     pub items: Vec<Beaten>,
@@ -260,7 +269,7 @@ pub struct HeartbeatResponse {
 }
 
 /// What became of one lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Beaten {
     /// The job.
     pub work_id: JobId,
@@ -274,7 +283,7 @@ pub struct Beaten {
 }
 
 /// What a heartbeat did to one lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BeatStatus {
     /// It holds.

@@ -199,9 +199,15 @@ impl Server {
 
     /// Asks it to end, and waits until it has.
     #[track_caller]
-    pub(crate) fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(self) -> Option<i32> {
+        signal(self.child.as_ref().unwrap(), Signal::TERM);
+        self.ended()
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();
-        signal(&child, Signal::TERM);
         let status = wait(&mut child, PATIENCE);
         if status.is_none() {
             child.kill().unwrap();

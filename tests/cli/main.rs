@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "whatever a test's own code cannot do fails the test")]
 
+mod admin;
+mod backup;
 mod clients;
 mod contract_config;
 mod contract_output;
 mod contract_verbs;
 mod harness;
 mod import;
+mod operate;
 mod run;
 mod serve;

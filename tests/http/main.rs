@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper fails its test")]
 
+mod admin;
 mod calls;
 mod contract_add;
 mod contract_claim;
@@ -14,7 +15,14 @@ mod disks;
 mod documents;
 mod errors;
 mod hostile;
+mod lease;
+mod list;
 mod longpoll;
+mod metrics;
+mod openapi;
+mod queues;
+mod retry;
 mod support;
 mod table;
 mod unavailable;
+mod workers;

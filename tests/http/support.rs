@@ -8,11 +8,13 @@ use std::{
 };
 
 use quorate::{
-    http::{HttpOptions, Limits, Server, serve},
-    node::{self, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space},
+    http::{HttpOptions, Limits, Operator, Server, serve},
+    node::{
+        self, Consistency, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space,
+    },
 };
 use raft::{Bootstrap, Disk, OsNet, Timing, disk::OsDisk};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -36,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) label: String,
     /// Where it listens for other nodes.
     pub(crate) peer: SocketAddr,
+    /// Whom orders to the process go to.
+    pub(crate) operator: Option<Arc<dyn Operator>>,
 }
 
 impl Default for Setup {
@@ -51,6 +55,7 @@ impl Default for Setup {
             timing: Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 },
             label: "n1".to_owned(),
             peer: (Ipv4Addr::LOCALHOST, 0).into(),
+            operator: None,
         }
     }
 }
@@ -78,6 +83,7 @@ impl Setup {
         let directory = tempfile::tempdir().unwrap();
         let mut options = HttpOptions::new(([127, 0, 0, 1], 0).into());
         options.limits = self.http.clone();
+        options.operator.clone_from(&self.operator);
         let handle = self.open(&directory).await;
         let (stop, stopped) = oneshot::channel();
         let server = serve(options, handle.clone(), async { _ = stopped.await }).await.unwrap();
@@ -134,7 +140,7 @@ impl Site {
     pub(crate) async fn until_ready(&self) {
         let ready = async {
             // A read is held until somebody leads: nothing is asked over and over until then.
-            _ = self.handle.read(node::Consistency::Linearizable, PATIENCE, |_| ()).await;
+            _ = self.handle.read(Consistency::Linearizable, PATIENCE, |_| ()).await;
             while self.get("/ready").await.status != 200 {
                 tokio::task::yield_now().await;
             }
@@ -152,6 +158,71 @@ impl Site {
         let reply = self.post(path, body).await;
         assert!(reply.status < 300, "{path} {body}: {reply:?}");
         reply.json()
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &str) -> Reply {
+        self.send("PUT", path, &[], body.as_bytes()).await
+    }
+
+    /// Sends a POST that must succeed, and returns its JSON.
+    pub(crate) async fn call(&self, path: &str, body: Value) -> Value {
+        self.done(path, &body.to_string()).await
+    }
+
+    /// Adds a job; returns the answer.
+    pub(crate) async fn add(&self, job: Value) -> Value {
+        self.call("/work/add", job).await
+    }
+
+    /// Claims any job for `w1`; `Null` when there is none.
+    pub(crate) async fn claim(&self) -> Value {
+        self.call("/work/claim", json!({"node_id": "w1"})).await["work"].clone()
+    }
+
+    /// Claims whatever comes within a while, for `w1`.
+    pub(crate) async fn claim_soon(&self) -> Value {
+        self.call("/work/claim", json!({"node_id": "w1", "wait_ms": "20s"})).await["work"].clone()
+    }
+
+    /// A call of the holder of this grant.
+    pub(crate) async fn settle(&self, verb: &str, work: &Value, extra: Value) -> Value {
+        let mut body = json!({"work_id": work["work_id"], "token": work["token"]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        self.call(&format!("/work/{verb}"), body).await
+    }
+
+    /// The whole job, now.
+    pub(crate) async fn job(&self, work_id: &str) -> Value {
+        let reply = self.get(&format!("/work/get/{work_id}")).await;
+        assert_eq!(reply.status, 200, "{work_id}: {reply:?}");
+        reply.json()
+    }
+
+    /// The whole job, once one of its fields has this value.
+    pub(crate) async fn job_when(&self, work_id: &str, field: &str, value: Value) -> Value {
+        let polled = async {
+            loop {
+                let job = self.job(work_id).await;
+                if job[field] == value {
+                    return job;
+                }
+            }
+        };
+        let in_time = timeout(PATIENCE, polled).await;
+        in_time.unwrap_or_else(|_| panic!("{work_id} does not get to {field} {value}"))
+    }
+
+    /// The whole job, once it has ended.
+    pub(crate) async fn ended(&self, work_id: &str) -> Value {
+        let job = self.get(&format!("/work/get/{work_id}?wait_ms=30s")).await.json();
+        assert!(job["ended_at_ms"].is_u64(), "{job}");
+        job
+    }
+
+    /// Sends a POST that must be refused because of this field.
+    pub(crate) async fn refuses(&self, path: &str, body: Value, field: &str) {
+        let details = self.post(path, &body.to_string()).await.failed(400, "invalid_argument");
+        assert_eq!(details["field"], field, "{path} {body}");
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -199,68 +270,6 @@ impl Site {
     /// The state of a job, now.
     pub(crate) async fn state_of(&self, work_id: &str) -> Value {
         self.get(&format!("/work/get/{work_id}")).await.json()["state"].clone()
-    }
-
-    /// Sends a POST that must succeed, and returns its JSON.
-    pub(crate) async fn call(&self, path: &str, body: Value) -> Value {
-        self.done(path, &body.to_string()).await
-    }
-
-    /// Adds a job; returns the answer.
-    pub(crate) async fn add(&self, job: Value) -> Value {
-        self.call("/work/add", job).await
-    }
-
-    /// Claims any job for `w1`; `Null` when there is none.
-    pub(crate) async fn claim(&self) -> Value {
-        self.call("/work/claim", serde_json::json!({"node_id": "w1"})).await["work"].clone()
-    }
-
-    /// Claims whatever comes within a while, for `w1`.
-    pub(crate) async fn claim_soon(&self) -> Value {
-        let body = serde_json::json!({"node_id": "w1", "wait_ms": "20s"});
-        self.call("/work/claim", body).await["work"].clone()
-    }
-
-    /// A call of the holder of this grant.
-    pub(crate) async fn settle(&self, verb: &str, work: &Value, extra: Value) -> Value {
-        let mut body = serde_json::json!({"work_id": work["work_id"], "token": work["token"]});
-        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        self.call(&format!("/work/{verb}"), body).await
-    }
-
-    /// The whole job, now.
-    pub(crate) async fn job(&self, work_id: &str) -> Value {
-        let reply = self.get(&format!("/work/get/{work_id}")).await;
-        assert_eq!(reply.status, 200, "{work_id}: {reply:?}");
-        reply.json()
-    }
-
-    /// The whole job, once one of its fields has this value.
-    pub(crate) async fn job_when(&self, work_id: &str, field: &str, value: Value) -> Value {
-        let polled = async {
-            loop {
-                let job = self.job(work_id).await;
-                if job[field] == value {
-                    return job;
-                }
-            }
-        };
-        let in_time = timeout(PATIENCE, polled).await;
-        in_time.unwrap_or_else(|_| panic!("{work_id} does not get to {field} {value}"))
-    }
-
-    /// The whole job, once it has ended.
-    pub(crate) async fn ended(&self, work_id: &str) -> Value {
-        let job = self.get(&format!("/work/get/{work_id}?wait_ms=30s")).await.json();
-        assert!(job["ended_at_ms"].is_u64(), "{job}");
-        job
-    }
-
-    /// Sends a POST that must be refused because of this field.
-    pub(crate) async fn refuses(&self, path: &str, body: Value, field: &str) {
-        let details = self.post(path, &body.to_string()).await.failed(400, "invalid_argument");
-        assert_eq!(details["field"], field, "{path} {body}");
     }
 }
 

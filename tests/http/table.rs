@@ -3,10 +3,11 @@
 use quorate::wire::Code;
 
 /// The tests that provoke a code.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     include_str!("calls.rs"),
     include_str!("errors.rs"),
     include_str!("hostile.rs"),
+    include_str!("queues.rs"),
     include_str!("unavailable.rs"),
 ];
 
@@ -33,10 +34,7 @@ fn row(code: Code) -> Row {
         Code::IdConflict => Met("adding_again_answers_200_and_duplicate"),
         Code::DependencyCycle => Met("a_circle_of_dependencies_is_refused"),
         Code::PayloadTooLarge => Met("what_is_too_large_says_how_large_it_may_be"),
-        Code::QueueFull => Unreachable(
-            "only 5 000 000 tombstones fill a queue, and a node takes no other number yet; the rule \
-             and its row are tested in src/queue/state/tests.rs and src/http/failure/tests.rs",
-        ),
+        Code::QueueFull => Met("an_add_to_a_full_queue_is_refused_until_there_is_room"),
         Code::RateLimited | Code::OutcomeUnknown => {
             Met("an_add_whose_disk_hangs_has_an_unknown_outcome_and_may_be_repeated")
         }

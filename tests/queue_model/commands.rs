@@ -1,13 +1,16 @@
 //! Entries at random: few names, so that they meet; tokens and requests of the past, so that calls
 //! repeat; and clocks that jump, stand still and go back.
 
+mod operations;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::queue::{
     Add, Answer, Applied, Backoff, Beat, Cancel, Claim, Claimed, ClockMs, Command, Complete, Delay,
     Entry, Fail, GroupName, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure,
-    Payload, QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType, WorkerId,
+    Operation, Payload, QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType,
+    WorkerId,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -21,24 +24,35 @@ pub(crate) struct Profile {
     pub(crate) jump_ms: u64,
     /// Of ten calls of a holder, how many are releases: long memories of attempts.
     pub(crate) releases: u32,
+    /// Of twenty operations, how many are purges.
+    pub(crate) purges: u32,
     /// Whether a second replica runs along.
     pub(crate) has_twin: bool,
 }
 
 impl Profile {
     pub(crate) fn of(seed: u64) -> Self {
+        let (retention_ms, tombstone_floor_ms) =
+            if seed / 5 % 3 == 0 { (4_000, 6_000) } else { (300, 500) };
         let limits = Limits {
-            retention_ms: 4_000,
-            tombstone_floor_ms: 6_000,
+            retention_ms,
+            tombstone_floor_ms,
             tombstones_max: if seed.is_multiple_of(2) { 4 } else { 1_000 },
             steps_max: if seed.is_multiple_of(3) { 2 } else { 2_000 },
+            memory_ms: if seed % 4 < 2 { 2_000 } else { 300_000 },
+            memory_max: if seed % 7 < 2 { 12 } else { 1_000_000 },
+            worker_ms: [500, 3_000, 3_600_000][(seed / 2 % 3) as usize],
+            workers_max: [1, 2, 100, 100, 100][(seed / 3 % 5) as usize],
         };
         let (ids, jump_ms, releases) = match seed % 5 {
             0 => (2, 300, 10),
             1 => (30, 20_000, 2),
-            _ => (10, 2_000, 2),
+            _ if seed.is_multiple_of(3) => (40, 2_000, 2),
+            _ => (16, 2_000, 2),
         };
-        Self { limits, ids, jump_ms, releases, has_twin: seed % 8 == 1 }
+        // Few steps leave jobs purged and not cleared: then there is more to see in purges.
+        let purges = if limits.steps_max == 2 { 6 } else { 1 };
+        Self { limits, ids, jump_ms, releases, purges, has_twin: seed % 8 == 1 }
     }
 }
 
@@ -51,6 +65,7 @@ pub(crate) struct Generator {
     contents: BTreeMap<u32, NewJob>,
     holdings: Vec<Holding>,
     claims: Vec<Claim>,
+    operations: Vec<Operation>,
 }
 
 impl Generator {
@@ -63,6 +78,7 @@ impl Generator {
             contents: BTreeMap::new(),
             holdings: Vec::new(),
             claims: Vec::new(),
+            operations: Vec::new(),
         }
     }
 
@@ -80,6 +96,11 @@ impl Generator {
         Entry { stamp, commands }
     }
 
+    /// The seed of what is looked at.
+    pub(crate) fn look(&mut self) -> u64 {
+        self.rng.random()
+    }
+
     /// Tokens come from answers.
     pub(crate) fn learn(&mut self, applied: &Applied) {
         for outcome in &applied.outcomes {
@@ -94,17 +115,18 @@ impl Generator {
         self.holdings.drain(..old);
     }
 
-    fn below(&mut self, bound: u32) -> u32 {
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
         self.rng.random_range(0..bound.max(1))
     }
 
-    fn one_in(&mut self, of: u32) -> bool {
+    pub(super) fn one_in(&mut self, of: u32) -> bool {
         self.below(of) == 0
     }
 
     fn command(&mut self) -> Command {
-        match self.below(20) {
-            0..=4 => Command::Add(Add { jobs: self.jobs(4) }),
+        match self.below(24) {
+            20.. => Command::Operate(self.operation()),
+            0..=4 => Command::Add(Add { jobs: self.jobs(self.profile.ids.min(16) / 3 + 2) }),
             5..=9 => Command::Claim(self.claim()),
             10 => Command::Start(self.holding()),
             11 | 12 => Command::Heartbeat(self.heartbeat()),
@@ -136,15 +158,15 @@ impl Generator {
         Command::Fail(Fail { holding, error, retry })
     }
 
-    fn id_numbered(number: u32) -> JobId {
+    pub(super) fn id_numbered(number: u32) -> JobId {
         JobId::parse(&format!("job-{number}")).unwrap()
     }
 
-    fn id(&mut self) -> JobId {
+    pub(super) fn id(&mut self) -> JobId {
         Self::id_numbered(self.rng.random_range(0..self.profile.ids))
     }
 
-    fn queue(&mut self) -> QueueName {
+    pub(super) fn queue(&mut self) -> QueueName {
         QueueName::parse(["a", "b", "c"][self.rng.random_range(0..3)]).unwrap()
     }
 
@@ -182,16 +204,19 @@ impl Generator {
         GroupName::parse(["g", "h", "i"][self.rng.random_range(0..3)]).unwrap()
     }
 
-    /// Half of the time what was added under that id before.
+    /// Mostly what was added under that id before.
     fn job(&mut self) -> NewJob {
         let number = self.below(self.profile.ids);
         if let Some(known) = self.contents.get(&number)
-            && self.rng.random_bool(0.7)
+            && self.rng.random_bool(0.85)
         {
             return known.clone();
         }
         let job = self.new_job(number);
-        self.contents.insert(number, job.clone());
+        // Else whatever comes under that id would be refused for as long as it is known.
+        if !self.contents.contains_key(&number) || self.one_in(3) {
+            self.contents.insert(number, job.clone());
+        }
         job
     }
 
@@ -201,28 +226,28 @@ impl Generator {
             1 => Delay::Until(WallMs((self.wall + u64::from(self.below(400))) - 100)),
             _ => Delay::None,
         };
-        let bytes = Bytes::from(self.below(3).to_string());
+        let bytes = Bytes::from("0".repeat(self.below(30) as usize));
         NewJob {
             id: Self::id_numbered(number),
             queue: self.queue(),
             work_type: self.work_type(),
             payload: Payload { bytes, content_type: "application/json".into() },
-            priority: if self.one_in(40) {
+            priority: if self.one_in(100) {
                 101
             } else {
                 [0, 50, 50, 51, 100][self.rng.random_range(0..5)]
             },
             delay,
-            lease_ms: match self.below(20) {
+            lease_ms: match self.below(100) {
                 0 => Some(99),
-                1..=9 => Some(100 + u64::from(self.below(300))),
+                1..=45 => Some(100 + u64::from(self.below(300))),
                 _ => None,
             },
-            max_attempts: match self.below(20) {
+            max_attempts: match self.below(100) {
                 0 => Some(0),
                 _ if self.profile.releases == 10 => Some(1000),
-                1..=8 => Some(1 + self.below(3)),
-                9..=12 => Some(1000),
+                1..=40 => Some(1 + self.below(3)),
+                41..=60 => Some(1000),
                 _ => None,
             },
             backoff: if self.one_in(2) {
@@ -251,8 +276,8 @@ impl Generator {
         }
     }
 
-    fn worker(&mut self) -> WorkerId {
-        WorkerId::parse(["w1", "w2"][self.rng.random_range(0..2)]).unwrap()
+    pub(super) fn worker(&mut self) -> WorkerId {
+        WorkerId::parse(["w1", "w2", "w3"][self.rng.random_range(0..3)]).unwrap()
     }
 
     /// Mostly new; else one of the last, as it was or altered.
@@ -287,7 +312,7 @@ impl Generator {
                 _ => None,
             },
             request_id: RequestId::parse(&format!("request-{number}")).unwrap(),
-            labels: BTreeMap::new(),
+            labels: self.one_in(3).then(|| ("zone".into(), "a".into())).into_iter().collect(),
         };
         self.claims.push(claim.clone());
         claim

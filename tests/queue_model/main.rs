@@ -8,6 +8,7 @@
 
 mod commands;
 mod golden;
+mod looks;
 mod model;
 mod tally;
 
@@ -18,9 +19,7 @@ use std::{
 
 use commands::{Generator, Profile};
 use model::Model;
-use quorate::queue::{
-    Applied, Command, Deadlines, Entry, Found, Held, State, WorkerId, invariants,
-};
+use quorate::queue::{Applied, Command, Entry, State, invariants};
 use tally::Tally;
 
 /// One step of a run.
@@ -29,6 +28,10 @@ struct Step {
     entry: Entry,
     /// Whether the state is frozen and restored after the entry.
     restores: bool,
+    /// Whether the jobs are counted one by one.
+    counts: bool,
+    /// What is asked of both beyond what is always compared.
+    look: u64,
 }
 
 /// The rules and the model side by side.
@@ -70,15 +73,23 @@ fn generate_and_run(
     let mut generator = Generator::new(seed, profile);
     let mut pair = Pair::new(profile);
     for number in 0..ENTRIES_PER_SEED {
-        let step = Step { entry: generator.entry(), restores: number % 37 == 36 };
+        let step = Step {
+            entry: generator.entry(),
+            restores: number % 37 == 36,
+            counts: number % 40 == 7,
+            look: generator.look(),
+        };
         steps.push(step.clone());
         let applied = pair.take(&step)?;
         generator.learn(&applied);
-        tally::count(tally, &applied);
+        tally::count(tally, &step.entry, &applied);
         let remembers_all = |job: &model::Job| job.attempts.len() == 32;
         if pair.model.jobs.iter().any(remembers_all) {
             *tally.entry("full memory of attempts".into()).or_default() += 1;
         }
+    }
+    for (what, count) in &pair.model.encounters {
+        *tally.entry((*what).to_owned()).or_default() += count;
     }
     Ok(())
 }
@@ -130,17 +141,18 @@ impl Pair {
 
     /// Applies an entry to both and compares all that can be seen.
     fn take(&mut self, step: &Step) -> Result<Applied, String> {
-        let foretold = self.foretell(&step.entry);
+        self.foretell(&step.entry)?;
         let applied = self.state.apply(&step.entry);
         let expected = self.model.apply(&step.entry);
         for (at, (left, right)) in applied.outcomes.iter().zip(&expected.outcomes).enumerate() {
             same(&format!("the answer to {:?}", step.entry.commands[at]), left, right)?;
         }
         same("the changes", &applied, &expected)?;
-        if let Some((answer, would_grant)) = foretold {
-            same("whether a claim is worth an entry", &would_grant, &answer(&applied))?;
+        looks::compare_everything(&self.state, &self.model)?;
+        looks::compare_at_random(&self.state, &self.model, step.look)?;
+        if step.counts {
+            looks::count_the_views(&self.state)?;
         }
-        self.compare()?;
         if let Some(twin) = &mut self.twin {
             twin.apply(&step.entry);
             same("the hash of a replica", &twin.hash(), &self.state.hash())?;
@@ -151,45 +163,13 @@ impl Pair {
         Ok(applied)
     }
 
-    /// Of an entry that is one claim at a moment that changes nothing: what `would_grant` says.
-    #[expect(clippy::type_complexity, reason = "one use, three lines below")]
-    fn foretell(&self, entry: &Entry) -> Option<(fn(&Applied) -> bool, bool)> {
-        let [Command::Claim(claim), ..] = &entry.commands[..] else { return None };
-        let is_now = entry.stamp.clock <= self.state.clock()
-            && entry.stamp.wall == self.state.wall()
-            && !self.state.deadlines().is_behind;
-        if !is_now || claim.max == 0 {
-            return None;
-        }
-        let is_granted = |applied: &Applied| match &applied.outcomes[0].result {
-            Ok(quorate::queue::Answer::Claimed(jobs)) => !jobs.is_empty(),
-            _ => true,
-        };
-        Some((is_granted, self.state.would_grant(claim)))
-    }
-
-    fn compare(&self) -> Result<(), String> {
-        let Self { state, model, .. } = self;
-        same("the revision", &state.rev().0, &model.rev)?;
-        same("the cluster clock", &state.clock().0, &model.clock)?;
-        same("the totals", &state.totals(), &model.totals())?;
-        let Deadlines { clock, wall, is_behind } = state.deadlines();
-        let deadlines = (clock.map(|at| at.0), wall.map(|at| at.0), is_behind);
-        same("the deadlines", &deadlines, &model.deadlines())?;
-        for job in &model.jobs {
-            let expected = Found::Job(Box::new(model.view(job)));
-            same("a job", &state.job(&job.new.id), &Some(expected))?;
-        }
-        for grave in &model.graves {
-            same("a tombstone", &state.job(&grave.new.id), &model.found(&grave.new.id))?;
-        }
-        for worker in ["w1", "w2"] {
-            let worker = WorkerId::parse(worker).unwrap();
-            let mut jobs = model.held_by(&worker);
-            let count = jobs.len();
-            jobs.truncate(2);
-            let held = state.for_worker(&worker, 2);
-            same("what a worker holds", &held, &Held { count, jobs })?;
+    /// Whether each claim of an entry to come would be granted something now.
+    fn foretell(&self, entry: &Entry) -> Result<(), String> {
+        for command in &entry.commands {
+            let Command::Claim(claim) = command else { continue };
+            let would_grant = (claim, self.state.would_grant(claim));
+            let expected = (claim, self.model.would_grant(claim));
+            same("whether a claim is worth an entry", &would_grant, &expected)?;
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    queue::{WorkType, WorkerId},
+    client::ListRequest,
+    queue::{QueueName, WorkType, WorkerId},
     wire::{ApiError, Code},
 };
 
@@ -257,4 +258,45 @@ async fn get_waits_in_the_query() {
     let job = client.get(&JobId::parse("a").unwrap(), Duration::from_secs(90)).await.unwrap();
     assert_eq!(job.value.job.work_type, WorkType::parse("t").ok());
     assert_eq!(server.asked()[0].0, "/work/get/a?wait_ms=60000", "at most one long poll's wait");
+}
+
+// Situation: the first answer is lost, the second server says "not now". Claim: all three requests of a call
+// are the same one, and the next call is another.
+#[tokio::test]
+async fn a_repeated_operation_keeps_its_request_id() {
+    let done = |status: &str| json!({"status": status, "queue": "q", "node_id": "w", "rev": 7});
+    let (queue, worker) = (QueueName::parse("q").unwrap(), WorkerId::parse("w").unwrap());
+    let mut ids = vec![];
+    for operation in ["pause", "resume", "purge", "delete", "drain", "undrain"] {
+        let answer = Reply::Json(done("resumed"));
+        let server = Server::start(vec![Reply::Drop, refuse(Code::NoLeader), answer]).await;
+        let client = client_of(&[&server.address], 5000);
+        let ended = match operation {
+            "pause" => client.pause_queue(&queue).await.map(drop),
+            "resume" => client.resume_queue(&queue).await.map(drop),
+            "purge" => client.purge_queue(&queue).await.map(drop),
+            "delete" => client.delete_queue(&queue).await.map(drop),
+            "drain" => client.drain_worker(&worker).await.map(drop),
+            _ => client.resume_worker(&worker).await.map(drop),
+        };
+        ended.unwrap();
+        let asked = server.asked();
+        assert!(asked.len() == 3 && asked.iter().all(|request| *request == asked[0]), "{asked:?}");
+        ids.push(asked[0].1["request_id"].as_str().unwrap().to_owned());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 6);
+}
+
+#[tokio::test]
+async fn a_list_goes_on_where_the_servers_page_ended() {
+    let page = json!({"items": [], "next": "of the server's", "rev": 1});
+    let server = Server::start(vec![Reply::Json(page)]).await;
+    let client = client_of(&[&server.address], 5000);
+    let wanted = ListRequest { limit: 3, ..ListRequest::default() };
+    let first = client.list(&wanted).await.unwrap();
+    client.list(&ListRequest { after: first.value.next, ..wanted }).await.unwrap();
+    let paths: Vec<String> = server.asked().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, ["/work/list?limit=3", "/work/list?limit=3&after=of%20the%20server%27s"]);
 }

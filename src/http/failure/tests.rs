@@ -1,11 +1,15 @@
 use super::*;
 use crate::{
-    queue::{AttemptEnd, JobId, Token, WorkerId},
+    queue::{AttemptEnd, JobId, QueueName, Token, WorkerId},
     wire::Applied,
 };
 
 fn job() -> JobId {
     JobId::parse("j").unwrap()
+}
+
+fn queue() -> QueueName {
+    QueueName::parse("q").unwrap()
 }
 
 #[test]
@@ -38,6 +42,8 @@ fn every_rejection_has_its_row() {
             Code::InvalidArgument,
         ),
         (Rejection::DependencyCycle { index: 0, job: job() }, Code::DependencyCycle),
+        (Rejection::QueueNotFound { queue: queue() }, Code::NotFound),
+        (Rejection::QueueNotEmpty { queue: queue(), unfinished: 2 }, Code::WrongState),
     ];
     for (rejection, code) in cases {
         let error = rejected(rejection, Place::Alone);

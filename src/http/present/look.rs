@@ -5,9 +5,10 @@
 use super::{json, payload};
 use crate::{
     queue::{
-        AttemptView, Found, JobId, JobView, QueueTotals, State, TombstoneView, WallMs, WorkerId,
+        AttemptView, Filter, Found, JobId, JobNumber, JobState, JobView, QueueName, QueueSettings,
+        QueueTotals, QueueView, State, TombstoneView, WallMs, WorkerId, WorkerView,
     },
-    wire::{Attempt, Job, QueueStatus, WorkStatus},
+    wire::{Attempt, Job, Queue, QueueStatus, WorkStatus, Worker},
 };
 
 /// The most jobs of one worker that an answer shows.
@@ -37,6 +38,18 @@ pub(in crate::http) fn held_by(state: &State, worker: &WorkerId) -> (usize, Vec<
     (held.count, seen.collect())
 }
 
+/// A look's worth of a list: each job with its place, and where to go on.
+pub(in crate::http) fn listed(
+    state: &State,
+    filter: &Filter,
+    after: Option<JobNumber>,
+    limit: usize,
+) -> (Vec<(JobNumber, Seen)>, Option<JobNumber>) {
+    let page = state.list(filter, after, limit);
+    let seen = |view: JobView| (view.number, (Found::Job(Box::new(view)), state.wall()));
+    (page.items.into_iter().map(seen).collect(), page.next)
+}
+
 /// What a job takes of an answer, about: what its clients wrote in it.
 fn bytes_of(view: &JobView) -> usize {
     let errors = view.attempts.iter().filter_map(|attempt| attempt.error.as_ref());
@@ -64,17 +77,104 @@ pub(in crate::http) fn totals(state: &State) -> WorkStatus {
         total_items: totals.total,
         by_status: totals.by_status,
         by_type: totals.by_type,
-        queues: queues.map(|(name, totals)| (name, queue(totals, state.wall()))).collect(),
+        queues: queues.map(|(name, totals)| (name, queue_status(totals, state.wall()))).collect(),
         ..WorkStatus::default()
     }
 }
 
-fn queue(totals: QueueTotals, now: WallMs) -> QueueStatus {
+/// One queue; `None` when it does not exist.
+pub(in crate::http) fn queue(state: &State, name: &QueueName) -> Option<Queue> {
+    Some(queue_shown(state.queue(name)?, state.wall()))
+}
+
+/// A queue that does not exist (any more), as one that nothing was said about.
+pub(in crate::http) fn no_queue(name: QueueName) -> Queue {
+    let (settings, totals) = (QueueSettings::default(), QueueTotals::default());
+    queue_shown(QueueView { name, settings, totals, bytes: 0 }, WallMs(0))
+}
+
+/// The queues after `after`, at most `limit`, and where to go on.
+pub(in crate::http) fn queues(
+    state: &State,
+    after: Option<&QueueName>,
+    limit: usize,
+) -> (Vec<Queue>, Option<QueueName>) {
+    let queues = state.queues_after(after, limit + 1).into_iter();
+    let shown = queues.map(|queue| queue_shown(queue, state.wall()));
+    page(shown.collect(), limit, |queue| &queue.queue)
+}
+
+fn queue_shown(view: QueueView, now: WallMs) -> Queue {
+    let (settings, totals) = (view.settings, view.totals);
+    let in_state = |state| totals.by_status.get(&state).copied().unwrap_or(0);
+    Queue {
+        queue: view.name,
+        paused: settings.is_paused,
+        max_jobs: settings.max_jobs,
+        max_bytes: settings.max_bytes,
+        default_lease_ms: settings.default_lease_ms,
+        max_attempts: settings.max_attempts,
+        max_leased: settings.max_leased,
+        rate_per_second: settings.rate_per_second,
+        jobs: totals.unfinished,
+        bytes: view.bytes,
+        leased: in_state(JobState::Claimed) + in_state(JobState::Running),
+        oldest_pending_ms: waited(&totals, now),
+        by_status: totals.by_status,
+    }
+}
+
+/// One worker; `None` when it is not known (any more).
+pub(in crate::http) fn worker(state: &State, id: &WorkerId) -> Option<Worker> {
+    Some(worker_shown(state.worker(id)?, state.wall()))
+}
+
+/// The workers after `after`, at most `limit`, and where to go on.
+pub(in crate::http) fn workers(
+    state: &State,
+    after: Option<&WorkerId>,
+    limit: usize,
+) -> (Vec<Worker>, Option<WorkerId>) {
+    let workers = state.workers(after, limit + 1).into_iter();
+    let shown = workers.map(|worker| worker_shown(worker, state.wall()));
+    page(shown.collect(), limit, |worker| &worker.node_id)
+}
+
+fn worker_shown(view: WorkerView, now: WallMs) -> Worker {
+    Worker {
+        node_id: view.id,
+        labels: view.labels,
+        session: view.session,
+        draining: view.is_draining,
+        held: view.held,
+        last_seen_at_ms: view.seen_at.0,
+        last_seen_ms_ago: now.0.saturating_sub(view.seen_at.0),
+    }
+}
+
+/// Cuts what is one longer than a page when there is more, and names the last that is left then.
+fn page<T, Name: Clone>(
+    mut items: Vec<T>,
+    limit: usize,
+    name: impl Fn(&T) -> &Name,
+) -> (Vec<T>, Option<Name>) {
+    let is_more = items.len() > limit;
+    items.truncate(limit);
+    let last = items.last().filter(|_| is_more).map(|last| name(last).clone());
+    (items, last)
+}
+
+fn queue_status(totals: QueueTotals, now: WallMs) -> QueueStatus {
     QueueStatus {
+        oldest_pending_ms: waited(&totals, now),
         by_state: totals.by_status,
-        oldest_pending_ms: totals.oldest_pending.map(|added| now.0.saturating_sub(added.0)),
         paused: totals.is_paused,
     }
+}
+
+/// How long the oldest pending job has waited, ms.
+fn waited(totals: &QueueTotals, now: WallMs) -> Option<u64> {
+    totals.oldest_pending.map(|added| now.0.saturating_sub(added.0))
 }
 
 fn whole(view: JobView, now: WallMs) -> Job {

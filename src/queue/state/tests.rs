@@ -6,45 +6,65 @@ use bytes::Bytes;
 
 use super::*;
 use crate::queue::{
-    Add, Backoff, Beat, BeatStatus, Cancel, Claimed, Complete, Delay, Fail, Found, Grant,
-    Heartbeat, Holding, NewJob, OnDependencyFailure, Once, Payload, Record, Release, RequestId,
-    RestoreError, Retry, Stamp, Token, WorkerId,
+    Action, Add, Backoff, Beat, BeatStatus, Cancel, Claimed, Complete, Delay, Fail, Found, Grant,
+    Heartbeat, Holding, NewJob, OnDependencyFailure, Once, Operation, Payload, Record, Release,
+    RequestId, RestoreError, Retry, Stamp, Token, WorkerId,
 };
 
 /// A queue whose clocks a test moves by hand.
-struct Bench {
-    state: State,
-    stamp: Stamp,
+pub(in crate::queue) struct Bench {
+    pub(in crate::queue) state: State,
+    pub(in crate::queue) stamp: Stamp,
     requests: u64,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in crate::queue) fn new() -> Self {
         Self::with_limits(Limits::default())
     }
 
-    fn with_limits(limits: Limits) -> Self {
+    pub(in crate::queue) fn with_limits(limits: Limits) -> Self {
         let stamp = Stamp { clock: ClockMs(1_000), wall: WallMs(1_000_000) };
         Self { state: State::with_limits(limits), stamp, requests: 0 }
     }
 
-    fn pass(&mut self, ms: u64) -> Applied {
+    pub(in crate::queue) fn pass(&mut self, ms: u64) -> Applied {
         self.stamp.clock.0 += ms;
         self.stamp.wall.0 += ms;
         self.state.apply(&Entry { stamp: self.stamp, commands: Vec::new() })
     }
 
-    fn run(&mut self, command: Command) -> Result<Answer, Rejection> {
+    pub(in crate::queue) fn run(&mut self, command: Command) -> Result<Answer, Rejection> {
         let entry = Entry { stamp: self.stamp, commands: vec![command] };
         let mut applied = self.state.apply(&entry);
         applied.outcomes.remove(0).result
     }
 
-    fn add(&mut self, job: NewJob) -> Result<Answer, Rejection> {
+    /// Applies a command, and answers the changes as well.
+    pub(in crate::queue) fn apply(&mut self, command: Command) -> Applied {
+        self.state.apply(&Entry { stamp: self.stamp, commands: vec![command] })
+    }
+
+    pub(in crate::queue) fn operate(
+        &mut self,
+        request_id: &str,
+        action: Action,
+    ) -> Result<Answer, Rejection> {
+        let request_id = RequestId::parse(request_id).unwrap();
+        self.run(Command::Operate(Operation { request_id, action }))
+    }
+
+    /// Carries an operation out under an id of its own.
+    pub(in crate::queue) fn act(&mut self, action: Action) -> Result<Answer, Rejection> {
+        self.requests += 1;
+        self.operate(&format!("operation-{}", self.requests), action)
+    }
+
+    pub(in crate::queue) fn add(&mut self, job: NewJob) -> Result<Answer, Rejection> {
         self.run(Command::Add(Add { jobs: vec![job] }))
     }
 
-    fn fresh_claim(&mut self) -> Claim {
+    pub(in crate::queue) fn fresh_claim(&mut self) -> Claim {
         self.requests += 1;
         Claim {
             worker: WorkerId::parse("w1").unwrap(),
@@ -58,14 +78,14 @@ impl Bench {
         }
     }
 
-    fn claim_with(&mut self, claim: Claim) -> Vec<Claimed> {
+    pub(in crate::queue) fn claim_with(&mut self, claim: Claim) -> Vec<Claimed> {
         match self.run(Command::Claim(claim)) {
             Ok(Answer::Claimed(jobs)) => jobs,
             other => panic!("a claim answered {other:?}"),
         }
     }
 
-    fn claim(&mut self) -> Grant {
+    pub(in crate::queue) fn claim(&mut self) -> Grant {
         let claim = self.fresh_claim();
         match self.claim_with(claim).remove(0) {
             Claimed::Granted(grant) => grant,
@@ -73,27 +93,31 @@ impl Bench {
         }
     }
 
-    fn claim_ids(&mut self, edit: impl FnOnce(&mut Claim)) -> Vec<String> {
+    pub(in crate::queue) fn claim_ids(&mut self, edit: impl FnOnce(&mut Claim)) -> Vec<String> {
         let mut claim = self.fresh_claim();
         claim.max = 1000;
         edit(&mut claim);
         self.claim_with(claim).iter().map(|claimed| grant_in(claimed).job.to_string()).collect()
     }
 
-    fn complete(&mut self, grant: &Grant) -> Result<Answer, Rejection> {
+    pub(in crate::queue) fn complete(&mut self, grant: &Grant) -> Result<Answer, Rejection> {
         let (holding, then) = (held(grant), Vec::new());
         self.run(Command::Complete(Complete { holding, result: None, then }))
     }
 
-    fn fail(&mut self, grant: &Grant, retry: Retry) -> Result<Answer, Rejection> {
+    pub(in crate::queue) fn fail(
+        &mut self,
+        grant: &Grant,
+        retry: Retry,
+    ) -> Result<Answer, Rejection> {
         self.run(Command::Fail(Fail { holding: held(grant), error: None, retry }))
     }
 
-    fn release(&mut self, grant: &Grant) -> Result<Answer, Rejection> {
+    pub(in crate::queue) fn release(&mut self, grant: &Grant) -> Result<Answer, Rejection> {
         self.run(Command::Release(Release { holding: held(grant), delay_ms: 0 }))
     }
 
-    fn beat(&mut self, grant: &Grant, lease_ms: Option<u64>) -> BeatStatus {
+    pub(in crate::queue) fn beat(&mut self, grant: &Grant, lease_ms: Option<u64>) -> BeatStatus {
         let items = vec![Beat { holding: held(grant), lease_ms, progress: None }];
         match self.run(Command::Heartbeat(Heartbeat { worker: None, items })) {
             Ok(Answer::Heartbeat { items, .. }) => items[0].status,
@@ -101,7 +125,7 @@ impl Bench {
         }
     }
 
-    fn state_of(&self, id: &str) -> JobState {
+    pub(in crate::queue) fn state_of(&self, id: &str) -> JobState {
         match self.state.job(&id_of(id)) {
             Some(Found::Job(job)) => job.state,
             Some(Found::Tombstone(tombstone)) => tombstone.state,
@@ -109,27 +133,27 @@ impl Bench {
         }
     }
 
-    fn rev(&self) -> u64 {
+    pub(in crate::queue) fn rev(&self) -> u64 {
         self.state.rev().0
     }
 }
 
-fn grant_in(claimed: &Claimed) -> &Grant {
+pub(in crate::queue) fn grant_in(claimed: &Claimed) -> &Grant {
     match claimed {
         Claimed::Granted(grant) => grant,
         lost @ Claimed::Lost { .. } => panic!("{lost:?} where a grant was meant"),
     }
 }
 
-fn held(grant: &Grant) -> Holding {
+pub(in crate::queue) fn held(grant: &Grant) -> Holding {
     Holding { job: grant.job.clone(), token: grant.token }
 }
 
-fn id_of(text: &str) -> JobId {
+pub(in crate::queue) fn id_of(text: &str) -> JobId {
     JobId::parse(text).unwrap()
 }
 
-fn job(id: &str) -> NewJob {
+pub(in crate::queue) fn job(id: &str) -> NewJob {
     NewJob {
         id: id_of(id),
         queue: QueueName::parse("default").unwrap(),
@@ -151,7 +175,7 @@ fn job(id: &str) -> NewJob {
     }
 }
 
-fn job_in(id: &str, queue: &str, work_type: &str, priority: u8) -> NewJob {
+pub(in crate::queue) fn job_in(id: &str, queue: &str, work_type: &str, priority: u8) -> NewJob {
     NewJob {
         queue: QueueName::parse(queue).unwrap(),
         work_type: WorkType::parse(work_type).unwrap(),
@@ -793,8 +817,8 @@ fn records_that_are_not_a_whole_state_are_refused() {
 
     let mut of_the_future = whole.clone();
     let Ok(Record::Header(header)) = &mut of_the_future[0] else { panic!("the header is first") };
-    header.version = 2;
-    assert_eq!(refused(of_the_future), RestoreError::UnknownVersion { found: 2 });
+    header.version = 3;
+    assert_eq!(refused(of_the_future), RestoreError::UnknownVersion { found: 3 });
 
     let mut contradicting = whole;
     let Ok(Record::Header(header)) = &mut contradicting[0] else { panic!("the header is first") };

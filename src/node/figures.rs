@@ -1,0 +1,44 @@
+//! What a node counts of itself, for whoever watches it.
+
+use std::collections::BTreeMap;
+
+use super::{Handle, LaneLoad};
+
+/// A node's counters and loads at one moment, beside its [`super::Status`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// The commands under way, by lane.
+    pub lanes: [LaneLoad; 3],
+    /// The claims under way, those that wait for work among them.
+    pub claims: usize,
+    /// The claims that wait here for work: their clients' or, at the leader, other nodes'.
+    pub claims_parked: usize,
+    /// The linearizable reads under way.
+    pub reads: usize,
+    /// How many changes of leader it saw since it started, by their cause
+    /// ([`super::LeaderChange::cause`]).
+    pub leader_changes: BTreeMap<&'static str, u64>,
+    /// What its disk has free, bytes; `None` when it does not look.
+    pub disk_free_bytes: Option<u64>,
+}
+
+impl Handle {
+    /// The figures of this node.
+    pub fn figures(&self) -> Figures {
+        let node = self.node();
+        let under_way = node.admission.under_way();
+        Figures {
+            lanes: under_way.lanes,
+            claims: under_way.claims,
+            claims_parked: node.bells.waiters().parked(),
+            reads: under_way.reads,
+            leader_changes: node.leaders().counts(),
+            disk_free_bytes: node.room.free_bytes(),
+        }
+    }
+
+    /// How this node stands with its quorum; `None` while it does not lead.
+    pub fn quorum(&self) -> Option<raft::Quorum> {
+        self.node().replica.quorum()
+    }
+}
