@@ -4,7 +4,9 @@
 //! JSON is one object, as if one answer had brought everything: `{"items":[…],"next":…,"rev":…}`. Every
 //! other format is its pages, one after the other.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Failure,
@@ -75,6 +77,14 @@ impl Pages {
     }
 }
 
+/// The items of an answer as they came, with whatever a newer server says of them.
+pub(super) fn items_of(body: &[u8], list: &str) -> Vec<String> {
+    let fields: Option<BTreeMap<String, Box<RawValue>>> = serde_json::from_slice(body).ok();
+    let items = fields.and_then(|fields| serde_json::from_str(fields.get(list)?.get()).ok());
+    let items: Vec<Box<RawValue>> = items.unwrap_or_default();
+    items.into_iter().map(|item| Box::<str>::from(item).into()).collect()
+}
+
 /// How many items to ask for at once while `left` are wanted.
 pub(super) fn page_of(left: u64) -> u32 {
     u32::try_from(left).unwrap_or(PAGE_MAX).min(PAGE_MAX)
@@ -116,6 +126,15 @@ mod tests {
         for format in [Format::Jsonl, Format::Plain] {
             assert_eq!(printed(format, &pages), "1\n2\n3\n");
         }
+    }
+
+    #[test]
+    fn items_stay_as_they_came() {
+        let body =
+            br#"{"rev":7,"items":[{"n":  1.0,"of a newer server":[1]},{"n":2}],"next":null}"#;
+        let items = [r#"{"n":  1.0,"of a newer server":[1]}"#, r#"{"n":2}"#];
+        assert_eq!(items_of(body, "items"), items);
+        assert!(items_of(body, "next").is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Exit, Failure,
-    pages::Pages,
+    pages::{Pages, items_of},
     report::{Cell, Reader, Report, Table, for_people, shortened, state_name},
     session::Session,
 };
@@ -68,7 +68,7 @@ fn report(answer: &Answer<QueuesResponse>) -> Report {
     let queues = &answer.value.queues;
     Report {
         json: answer.body.clone(),
-        items: Some(queues.iter().map(|queue| json!(queue).to_string()).collect()),
+        items: Some(items_of(&answer.body, "queues")),
         plain: queues.iter().map(|queue| queue.queue.to_string()).collect(),
         table: Table::list(
             ["QUEUE", "PENDING", "WAITING", "LEASED", "FAILED", "OLDEST", "LIMITS"],

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Exit, Failure,
-    pages::{Pages, page_of},
+    pages::{Pages, items_of, page_of},
     report::{Report, Table},
     session::Session,
     states,
@@ -138,7 +138,7 @@ fn report(answer: &Answer<RetryResponse>) -> Report {
     let ids: Vec<String> = answer.value.work_ids.iter().map(ToString::to_string).collect();
     Report {
         json: answer.body.clone(),
-        items: Some(ids.iter().map(|id| json!(id).to_string()).collect()),
+        items: Some(items_of(&answer.body, "work_ids")),
         table: Table::list(["WORK ID"], ids.iter().map(|id| [id.into()])),
         plain: ids,
     }

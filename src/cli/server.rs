@@ -35,6 +35,7 @@ impl Server {
     ) -> Result<Self, Failure> {
         let http_port = reserve("listen", config.listen).await?;
         drop(reserve("peer_listen", config.peer_listen).await?);
+        // Opening takes much room, once: it is not carried along through everything that starts a server.
         let opening = Node::open(node_options(config), environment(disk), RaftRuntime::Own);
         let opened = Box::pin(opening).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Exit, Failure,
-    pages::Pages,
+    pages::{Pages, items_of},
     report::{Cell, Reader, Report, Table, for_people, shortened},
     session::Session,
 };
@@ -65,7 +65,7 @@ fn report(answer: &Answer<WorkersResponse>) -> Report {
     let workers = &answer.value.workers;
     Report {
         json: answer.body.clone(),
-        items: Some(workers.iter().map(|worker| json!(worker).to_string()).collect()),
+        items: Some(items_of(&answer.body, "workers")),
         plain: workers.iter().map(|worker| worker.node_id.to_string()).collect(),
         table: Table::list(
             ["WORKER", "HOLDS", "DRAINING", "LAST SEEN", "LABELS"],

@@ -68,7 +68,7 @@ pub(super) fn rejected(rejection: Rejection, place: Place) -> ApiError {
         }
         Rejection::QueueNotEmpty { queue, unfinished } => {
             let error = format!(
-                "Queue {queue} has {unfinished} unfinished jobs; drain it or purge it first."
+                "Queue {queue} is not empty: {unfinished} unfinished; have them done or purge it first."
             );
             ApiError::new(Code::WrongState, error)
                 .with("queue", queue.as_str())

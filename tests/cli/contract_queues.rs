@@ -1,4 +1,4 @@
-//! The contract of the verbs for whole queues: list, history, retry, pause, resume, purge.
+//! The contract of the verbs for whole queues: list, retry, pause, resume, purge.
 
 use serde_json::{Value, json};
 
@@ -36,14 +36,13 @@ fn list_shows_the_jobs() {
     assert_eq!(ids.collect::<Vec<_>>(), ["a", "b"]);
 }
 
-/// api 4.history, 4.retry
+/// api 4.retry
 #[test]
-fn history_shows_what_is_finished_and_retry_brings_it_back() {
+fn retry_puts_a_finished_job_back() {
     let (user, _server) = user_and_server();
     user.queue(&["add", "--id", "a"]).with_code(0);
     user.queue(&["retry", "a"]).complaint(4);
     user.queue(&["cancel", "a"]).with_code(0);
-    assert_eq!(answer(&user, &["history"])["history"][0]["work_id"], "a");
     assert_eq!(answer(&user, &["retry", "a"])["work_ids"], json!(["a"]));
     assert_eq!(user.queue(&["get", "a"]).with_code(0), "a pending");
     user.queue(&["retry", "no"]).complaint(3);

@@ -1,4 +1,4 @@
-//! The contract of `/work/list`, `/work/history` and `/work/retry`.
+//! The contract of `/work/list` and `/work/retry`.
 
 use serde_json::{Value, json};
 
@@ -115,32 +115,6 @@ async fn the_list_comes_in_pages_and_a_bad_cursor_is_named() {
     }
 }
 
-/// api 2.history
-#[tokio::test(flavor = "multi_thread")]
-async fn the_history_has_the_finished_jobs_the_newest_first() {
-    let site = Site::start().await;
-    for (work_id, state) in [
-        ("a", "completed"),
-        ("b", "failed"),
-        ("c", "cancelled"),
-        ("d", "expired"),
-        ("e", "completed"),
-    ] {
-        end(&site, work_id, state).await;
-    }
-    site.add(json!({"work_id": "unfinished"})).await;
-    let history = async |query: &str| site.get(&format!("/work/history{query}")).await.json();
-    let all = history("").await;
-    assert_eq!((ids(&all["history"]), &all["count"]), (vec!["e", "d", "c", "b", "a"], &json!(5)));
-    assert_eq!(ids(&history("?limit=2").await["history"]), ["e", "d"]);
-    assert_eq!(ids(&history("?status=completed").await["history"]), ["e", "a"]);
-    assert_eq!(history("?status=completed&limit=1").await["count"], 1);
-    for (query, field) in [("?limit=0", "limit"), ("?status=odd", "status")] {
-        let refused = site.get(&format!("/work/history{query}")).await;
-        assert_eq!(refused.failed(400, "invalid_argument")["field"], field, "{query}");
-    }
-}
-
 /// api 2.retry.one, 2.retry.answer, 2.retry.history, 2.state.retry
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retried_job_has_a_fresh_count_of_attempts_and_its_history() {
@@ -216,10 +190,15 @@ async fn the_failed_jobs_of_a_queue_are_retried_together_or_only_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_retry_under_the_same_request_id_is_done_once() {
     let site = Site::start().await;
-    end(&site, "a", "failed").await;
-    let bulk = json!({"queue": "ending", "request_id": "r1"});
-    assert_eq!(site.call("/work/retry", bulk.clone()).await["work_ids"], json!(["a"]));
-    end(&site, "b", "failed").await;
-    site.call("/work/retry", bulk).await;
+    for work_id in ["a", "b"] {
+        end(&site, work_id, "failed").await;
+    }
+    let bulk = json!({"queue": "ending", "limit": 1, "request_id": "r1"});
+    let first = site.call("/work/retry", bulk.clone()).await;
+    let again = site.call("/work/retry", bulk).await;
+    assert_eq!((&first["work_ids"], &again["work_ids"]), (&json!(["a"]), &json!(["a"])));
+    assert_eq!((first.get("duplicate"), &again["duplicate"]), (None, &json!(true)));
     assert_eq!(site.job("b").await["state"], "failed", "the repeat did nothing more");
+    let other = json!({"queue": "ending", "limit": 2, "request_id": "r1"}).to_string();
+    site.post("/work/retry", &other).await.failed(409, "id_conflict");
 }

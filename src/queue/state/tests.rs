@@ -653,41 +653,6 @@ fn invalid_follow_up_rejects_the_completion_and_leaves_the_lease() {
 
 // ---- retention and tombstones
 
-/// api 1.retention.leaves, 1.retention.exact.add, 1.retention.exact.get
-#[test]
-fn tombstone_answers_for_its_job_and_goes_in_its_time() {
-    let mut bench = Bench::new();
-    bench.add(job("1")).unwrap();
-    let grant = bench.claim();
-    bench.complete(&grant).unwrap();
-    bench.pass(3_600_000);
-    assert!(matches!(bench.state.job(&id_of("1")), Some(Found::Tombstone(_))));
-    assert!(matches!(bench.complete(&grant), Ok(Answer::Completed { once: Once::Duplicate, .. })));
-    let Ok(Answer::Added(added)) = bench.add(job("1")) else { panic!("a repeat is accepted") };
-    assert_eq!((added[0].once, added[0].state), (Once::Duplicate, JobState::Completed));
-    bench.pass(3_600_000);
-    assert_eq!(bench.state.job(&id_of("1")), None);
-}
-
-/// api 1.retention.429
-#[test]
-fn adds_are_refused_while_every_tombstone_is_taken() {
-    let limits = Limits { retention_ms: 10, tombstones_max: 1, ..Limits::default() };
-    let mut bench = Bench::with_limits(limits);
-    for id in ["1", "2"] {
-        bench.add(job(id)).unwrap();
-        let grant = bench.claim();
-        bench.complete(&grant).unwrap();
-    }
-    bench.pass(10);
-    assert!(!bench.state.deadlines().is_behind, "waiting for room is not being behind");
-    let full = bench.add(job("3"));
-    assert!(matches!(full, Err(Rejection::Full { retry_after_ms: 300_000, .. })), "{full:?}");
-    assert!(bench.add(job("1")).is_ok(), "a repeat is answered all the same");
-    bench.pass(300_000);
-    assert!(matches!(bench.state.job(&id_of("2")), Some(Found::Tombstone(_))));
-}
-
 /// api 1.retention.exact.depends-on
 #[test]
 fn dependency_of_which_only_a_tombstone_is_left_counts_as_it_ended() {
@@ -730,6 +695,41 @@ fn finished_jobs_and_tombstones_stay_as_long_as_the_contract_says() {
     assert_eq!(limits.retention_ms, 3_600_000, "an hour");
     assert_eq!(limits.tombstone_floor_ms, 300_000, "five minutes");
     assert_eq!(limits.tombstones_max, 5_000_000);
+}
+
+/// api 1.retention.leaves, 1.retention.exact.add, 1.retention.exact.get
+#[test]
+fn tombstone_answers_for_its_job_and_goes_in_its_time() {
+    let mut bench = Bench::new();
+    bench.add(job("1")).unwrap();
+    let grant = bench.claim();
+    bench.complete(&grant).unwrap();
+    bench.pass(3_600_000);
+    assert!(matches!(bench.state.job(&id_of("1")), Some(Found::Tombstone(_))));
+    assert!(matches!(bench.complete(&grant), Ok(Answer::Completed { once: Once::Duplicate, .. })));
+    let Ok(Answer::Added(added)) = bench.add(job("1")) else { panic!("a repeat is accepted") };
+    assert_eq!((added[0].once, added[0].state), (Once::Duplicate, JobState::Completed));
+    bench.pass(3_600_000);
+    assert_eq!(bench.state.job(&id_of("1")), None);
+}
+
+/// api 1.retention.429
+#[test]
+fn adds_are_refused_while_every_tombstone_is_taken() {
+    let limits = Limits { retention_ms: 10, tombstones_max: 1, ..Limits::default() };
+    let mut bench = Bench::with_limits(limits);
+    for id in ["1", "2"] {
+        bench.add(job(id)).unwrap();
+        let grant = bench.claim();
+        bench.complete(&grant).unwrap();
+    }
+    bench.pass(10);
+    assert!(!bench.state.deadlines().is_behind, "waiting for room is not being behind");
+    let full = bench.add(job("3"));
+    assert!(matches!(full, Err(Rejection::Full { retry_after_ms: 300_000, .. })), "{full:?}");
+    assert!(bench.add(job("1")).is_ok(), "a repeat is answered all the same");
+    bench.pass(300_000);
+    assert!(matches!(bench.state.job(&id_of("2")), Some(Found::Tombstone(_))));
 }
 
 // ---- the revision and the chain (S16)
