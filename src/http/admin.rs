@@ -51,7 +51,7 @@ pub(super) async fn config(call: LocalCall) -> Result<Answer, Failure> {
 }
 
 pub(super) async fn change_config(mut call: LocalCall) -> Result<Answer, Failure> {
-    let values = ConfigChange::parse(&call.0.take_body())?;
+    let values = ConfigChange::parse(&call.0.body_alone()?)?;
     let operator = call.operator()?;
     operator.change(&values)?;
     let settings = operator.settings();

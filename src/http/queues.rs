@@ -42,7 +42,7 @@ pub(super) async fn get(path: InPath, call: Call) -> Result<Answer, Failure> {
 
 pub(super) async fn set(path: InPath, mut call: Call) -> Result<Answer, Failure> {
     let name = named_queue(path)?;
-    let mut request = SetQueueRequest::parse(&call.take_body())?;
+    let mut request = SetQueueRequest::parse(&call.body_alone()?)?;
     let request_id = request.request_id.take();
     let action = Action::SetQueue(command::set_queue(name.clone(), &request));
     let (answer, _) = call.operate(request_id, action).await?;
@@ -85,7 +85,7 @@ async fn operate(
     action: fn(QueueName) -> Action,
 ) -> Result<Answer, Failure> {
     let name = named_queue(path)?;
-    let request = OperationRequest::parse(&call.take_body())?;
+    let request = OperationRequest::parse(&call.body_alone()?)?;
     let (answer, rev) = call.operate(request.request_id, action(name.clone())).await?;
     Ok(Answer::ok(&present::queue_operated(status, name, &answer, rev)).at(rev))
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn retry(mut call: Call) -> Result<Answer, Failure> {
-    let request = RetryRequest::parse(&call.take_body())?;
+    let request = RetryRequest::parse(&call.body_alone()?)?;
     let body = if request.dry_run {
         foretold(&call, &request.which).await?
     } else {

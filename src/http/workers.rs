@@ -55,7 +55,7 @@ async fn operate(
     action: fn(WorkerId) -> Action,
 ) -> Result<Answer, Failure> {
     let id = named("node_id", path, WorkerId::parse)?;
-    let request = OperationRequest::parse(&call.take_body())?;
+    let request = OperationRequest::parse(&call.body_alone()?)?;
     let (answer, rev) = call.operate(request.request_id, action(id.clone())).await?;
     Ok(Answer::ok(&present::worker_operated(status, id, &answer, rev)).at(rev))
 }

@@ -50,6 +50,7 @@ fn chunked(body: &[u8], is_ended: bool) -> Vec<u8> {
     [head.as_bytes(), size.as_bytes(), body, end].concat()
 }
 
+/// api 4.backup
 #[test]
 fn a_backup_becomes_a_file_and_says_so() {
     let user = User::new();

@@ -7,6 +7,7 @@ mod backup;
 mod clients;
 mod contract_config;
 mod contract_output;
+mod contract_queues;
 mod contract_verbs;
 mod harness;
 mod import;

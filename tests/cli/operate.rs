@@ -222,6 +222,7 @@ fn a_drained_worker_is_granted_nothing_more_and_keeps_what_it_holds() {
     assert!(user.queue(&claim).with_code(0).starts_with("b "));
 }
 
+/// api 4.completions
 #[test]
 fn completions_are_a_script_for_each_shell() {
     let user = User::new();

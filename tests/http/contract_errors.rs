@@ -99,10 +99,13 @@ async fn a_query_parameter_that_a_call_does_not_take_is_named() {
         ("/work/start?token=1", "token"),
         ("/work/complete?x", "x"),
         ("/work/claim?node_id=w&x=1", "x"),
+        ("/work/retry?work_id=j", "work_id"),
+        ("/queues/q/purge?x=1", "x"),
+        ("/workers/w/drain?x=1", "x"),
     ] {
         site.refuses(path, json!({}), field).await;
     }
-    for path in ["/work/get/j?x=1", "/work/status?x=1", "/work/for-node/w?x=1"] {
+    for path in ["/work/get/j?x=1", "/work/status?x=1", "/work/list?x=1", "/queues?x=1"] {
         assert_eq!(site.get(path).await.failed(400, "invalid_argument")["field"], "x", "{path}");
     }
     assert_eq!(site.post("/work/add?", "{}").await.status, 201);
