@@ -137,14 +137,11 @@ impl Counts {
         self.by_state.raise(state);
         let queue = self.queue_of(job);
         queue.by_state.raise(state);
-        match queue.ended(state) {
-            Some(ended) => {
-                ended.insert(job.number);
-            }
-            None => {
-                queue.unfinished.insert(job);
-                queue.bytes += job.size();
-            }
+        if let Some(ended) = queue.ended(state) {
+            ended.insert(job.number);
+        } else {
+            queue.unfinished.insert(job);
+            queue.bytes += job.size();
         }
     }
 

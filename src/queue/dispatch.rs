@@ -97,7 +97,7 @@ impl State {
     /// Lets a queue be served, or not, as its settings and its leased jobs have it. Whether ready jobs
     /// of it may be claimed now that could not before.
     pub(super) fn open_or_close(&mut self, queue: &QueueName) -> bool {
-        let Indexes { ready, counts, .. } = &mut self.indexes;
+        let Indexes { ready, counts, .. } = &mut *self.indexes;
         let leased = counts.of(queue).leased();
         let (is_open, was_open) = (
             self.queues.get(queue).is_none_or(|record| record.is_open(leased)),

@@ -28,7 +28,7 @@ const WHOLE_MAX: usize = 64;
 pub fn check(state: &State) -> Result<(), Violation> {
     check_parts(state)?;
     let derived = Indexes::of(state);
-    require("S14", derived == state.indexes, || {
+    require("S14", derived == *state.indexes, || {
         format!("the indexes are {:?} and should be {derived:?}", state.indexes)
     })?;
     check_tokens_are_unique(state)?;
@@ -133,6 +133,9 @@ fn check_totals(state: &State) -> Result<(), Violation> {
     for (queue, counts) in &counts.queues {
         check_queue(state, queue, counts)?;
     }
+    let purging = &state.indexes.bounds.purging;
+    let idle = purging.iter().find(|queue| !counts.queues.contains_key(*queue));
+    require("S14", idle.is_none(), || format!("{idle:?} has purges and no jobs to clear"))?;
     let held: u64 = state.indexes.holders.values().map(|held| held.len() as u64).sum();
     let leased = counts.by_state.leased();
     // Purged jobs are taken from their holders only as they are cleared.
@@ -156,11 +159,18 @@ fn check_queue(state: &State, queue: &QueueName, counts: &QueueCounts) -> Result
         format!("queue {queue} has {unfinished} unfinished jobs and counts {:?}", counts.by_state)
     })?;
     let record = state.queues.get(queue);
-    let left: u64 = record.iter().flat_map(|record| &record.purges).map(|purge| purge.left).sum();
+    let left = record.iter().flat_map(|record| &record.purges).map(|purge| purge.left);
     let purged = counts.purged.len() as u64;
-    require("S14", left == purged, || {
-        format!("queue {queue} has {purged} jobs to clear and its purges say {left}")
-    })?;
+    require(
+        "S14",
+        left.clone().sum::<u64>() == purged && left.clone().all(|left| left > 0),
+        || {
+            format!(
+                "queue {queue} has {purged} jobs to clear, its purges {:?}",
+                left.collect::<Vec<_>>()
+            )
+        },
+    )?;
     let is_open = record.is_some_and(|record| record.is_open(counts.by_state.leased()));
     require("S11", is_open == state.indexes.ready.is_open(queue), || {
         format!("queue {queue} is served or not against its settings: {record:?}")

@@ -11,7 +11,8 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, AttemptEnd, Change, Job, JobNumber, Once, QueueName, QueueRecord, Rejection, State,
+    Answer, AttemptEnd, Change, Job, JobNumber, JobState, Once, QueueName, QueueRecord, Rejection,
+    State,
     job::{EndState, Ended, Ending, Phase},
 };
 
@@ -79,6 +80,11 @@ impl State {
                 Cow::Owned(Arc::new(job))
             }
         }
+    }
+
+    /// The state that a job is in, also when a purge covers it.
+    pub(super) fn state_now(&self, job: &Job) -> JobState {
+        self.purged_as(job).map_or_else(|| job.state(), |ending| ending.how.state())
     }
 
     /// The end of a job that a purge covers and that is not cleared; the oldest such purge counts.

@@ -259,9 +259,8 @@ impl State {
             if page.items.len() >= limit || looked_at >= PAGE_SCAN_MAX {
                 return page;
             }
-            let job = self.current(job);
-            if filter.fits(&job) {
-                page.items.push(self.view(&job));
+            if filter.fits(job, self.state_now(job)) {
+                page.items.push(self.view(&self.current(job)));
             }
             page.next = Some(*number);
         }
@@ -393,7 +392,8 @@ impl JobState {
 }
 
 impl Filter {
-    fn fits(&self, job: &Job) -> bool {
+    /// Whether it shows a job that is in this state.
+    fn fits(&self, job: &Job, state: JobState) -> bool {
         let has_tag = |tag: &(String, String)| {
             job.tags
                 .as_deref()
@@ -401,7 +401,7 @@ impl Filter {
                 .is_some_and(|value| *value == tag.1)
         };
         self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
-            && (self.states.is_empty() || self.states.contains(&job.state()))
+            && (self.states.is_empty() || self.states.contains(&state))
             && self.work_type.as_ref().is_none_or(|work_type| *work_type == job.work_type)
             && self.tag.as_ref().is_none_or(has_tag)
     }

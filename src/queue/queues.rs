@@ -1,6 +1,6 @@
 //! Queues: what each is held to, and whether claims are granted its jobs now.
 
-use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -253,28 +253,27 @@ fn full(reason: String) -> Rejection {
 }
 
 fn check_ranges(set: &SetQueue) -> Result<(), Rejection> {
-    check_range("max_jobs", set.max_jobs, 1, LIMIT_MAX)?;
-    check_range("max_bytes", set.max_bytes, 1, LIMIT_MAX)?;
-    check_range("default_lease_ms", set.default_lease_ms, LEASE_MS_MIN, LEASE_MS_MAX)?;
-    check_range("max_attempts", set.max_attempts, 1, MAX_ATTEMPTS_MAX)?;
-    check_range("max_leased", set.max_leased, 1, LIMIT_MAX)?;
-    check_range("rate_per_second", set.rate_per_second, 1, RATE_MAX)
+    check_range("max_jobs", set.max_jobs, 1..=LIMIT_MAX)?;
+    check_range("max_bytes", set.max_bytes, 1..=LIMIT_MAX)?;
+    check_range("default_lease_ms", set.default_lease_ms, LEASE_MS_MIN..=LEASE_MS_MAX)?;
+    check_range("max_attempts", set.max_attempts, 1..=MAX_ATTEMPTS_MAX)?;
+    check_range("max_leased", set.max_leased, 1..=LIMIT_MAX)?;
+    check_range("rate_per_second", set.rate_per_second, 1..=RATE_MAX)
 }
 
-fn check_range<T: PartialOrd + Display>(
+fn check_range<T: Into<u64>>(
     field: &str,
     patch: Patch<T>,
-    min: T,
-    max: T,
+    range: RangeInclusive<T>,
 ) -> Result<(), Rejection> {
-    match patch {
-        Patch::Set(value) if value < min || value > max => Err(Rejection::Invalid {
-            index: 0,
-            field: field.into(),
-            reason: format!("must be {min} to {max}").into(),
-        }),
-        _ => Ok(()),
+    let Patch::Set(value) = patch else { return Ok(()) };
+    let (min, max) = range.into_inner();
+    let (value, min, max) = (value.into(), min.into(), max.into());
+    if (min..=max).contains(&value) {
+        return Ok(());
     }
+    let reason = format!("must be {min} to {max}").into();
+    Err(Rejection::Invalid { index: 0, field: field.into(), reason })
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ pub struct State {
     pub(super) workers: OrdMap<WorkerId, WorkerRecord>,
     /// The operations that would be known again.
     pub(super) memory: OrdMap<RequestId, Remembered>,
-    pub(super) indexes: Indexes,
+    /// Boxed: a state is moved while it is restored and opened, and these are the most of it.
+    pub(super) indexes: Box<Indexes>,
     /// The media type of the last payload: nearly all are the same, and share its bytes.
     pub(super) content_type: ContentType,
 }
@@ -177,7 +178,7 @@ impl State {
 
     /// See [`Deadlines`].
     pub fn deadlines(&self) -> Deadlines {
-        let Indexes { timers, bounds, .. } = &self.indexes;
+        let Indexes { timers, bounds, .. } = &*self.indexes;
         let on_clock =
             [timers.next_clock(), bounds.next_window(), self.next_burial(), self.next_forgotten()];
         Deadlines {

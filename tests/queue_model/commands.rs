@@ -24,28 +24,35 @@ pub(crate) struct Profile {
     pub(crate) jump_ms: u64,
     /// Of ten calls of a holder, how many are releases: long memories of attempts.
     pub(crate) releases: u32,
+    /// Whether most jobs meet in one queue, and steps are too few for its purges.
+    pub(crate) is_crowded: bool,
     /// Whether a second replica runs along.
     pub(crate) has_twin: bool,
 }
 
 impl Profile {
     pub(crate) fn of(seed: u64) -> Self {
+        let (retention_ms, tombstone_floor_ms) =
+            if seed / 5 % 3 == 0 { (4_000, 6_000) } else { (300, 500) };
+        let is_forgetful = seed % 7 < 2;
         let limits = Limits {
-            retention_ms: 4_000,
-            tombstone_floor_ms: 6_000,
-            tombstones_max: if seed.is_multiple_of(2) { 4 } else { 1_000 },
-            steps_max: if seed.is_multiple_of(3) { 2 } else { 2_000 },
-            memory_ms: if seed % 4 < 2 { 2_000 } else { 300_000 },
-            memory_max: if seed % 7 < 2 { 12 } else { 1_000_000 },
+            retention_ms,
+            tombstone_floor_ms,
+            tombstones_max: if seed / 4 % 3 == 0 { 4 } else { 1_000 },
+            steps_max: [2, 2_000, 4, 2_000][(seed % 4) as usize],
+            memory_ms: if is_forgetful || seed / 3 % 4 == 0 { 1_500 } else { 300_000 },
+            memory_max: if is_forgetful { 12 } else { 1_000_000 },
             worker_ms: [500, 3_000, 3_600_000][(seed / 2 % 3) as usize],
             workers_max: [1, 2, 100, 100, 100][(seed / 3 % 5) as usize],
         };
+        let is_crowded = limits.steps_max < 2_000;
         let (ids, jump_ms, releases) = match seed % 5 {
             0 => (2, 300, 10),
             1 => (30, 20_000, 2),
-            _ => (10, 2_000, 2),
+            _ if is_crowded => (30, 1_000, 2),
+            _ => (16, 2_000, 2),
         };
-        Self { limits, ids, jump_ms, releases, has_twin: seed % 8 == 1 }
+        Self { limits, ids, jump_ms, releases, is_crowded, has_twin: seed % 8 == 1 }
     }
 }
 
@@ -85,7 +92,7 @@ impl Generator {
         self.wall = (self.wall + jump + u64::from(self.below(20))).saturating_sub(10);
         let back = if self.below(20) == 0 { u64::from(self.below(500)) } else { 0 };
         let stamp = Stamp { clock: ClockMs(self.clock - back.min(900)), wall: WallMs(self.wall) };
-        let commands = (0..self.below(13)).map(|_| self.command()).collect();
+        let commands = (0..self.below(17)).map(|_| self.command()).collect();
         Entry { stamp, commands }
     }
 
@@ -117,10 +124,13 @@ impl Generator {
     }
 
     fn command(&mut self) -> Command {
-        match self.below(25) {
+        match self.below(24) {
             20.. => Command::Operate(self.operation()),
-            0..=4 => Command::Add(Add { jobs: self.jobs(4) }),
-            5..=9 => Command::Claim(self.claim()),
+            0..=5 => {
+                let most = if self.profile.is_crowded { 7 } else { 3 };
+                Command::Add(Add { jobs: self.jobs(most) })
+            }
+            6..=9 => Command::Claim(self.claim()),
             10 => Command::Start(self.holding()),
             11 | 12 => Command::Heartbeat(self.heartbeat()),
             13 if self.profile.releases < 10 || self.one_in(10) => {
@@ -155,12 +165,21 @@ impl Generator {
         JobId::parse(&format!("job-{number}")).unwrap()
     }
 
+    /// Often one that was leased lately.
     pub(super) fn id(&mut self) -> JobId {
+        if !self.holdings.is_empty() && self.one_in(2) {
+            return self.holding().job;
+        }
         Self::id_numbered(self.rng.random_range(0..self.profile.ids))
     }
 
     pub(super) fn queue(&mut self) -> QueueName {
-        QueueName::parse(["a", "b", "c"][self.rng.random_range(0..3)]).unwrap()
+        let name = if self.profile.is_crowded && !self.one_in(3) {
+            "a"
+        } else {
+            ["a", "b", "c"][self.rng.random_range(0..3)]
+        };
+        QueueName::parse(name).unwrap()
     }
 
     fn work_type(&mut self) -> WorkType {
@@ -197,16 +216,19 @@ impl Generator {
         GroupName::parse(["g", "h", "i"][self.rng.random_range(0..3)]).unwrap()
     }
 
-    /// Half of the time what was added under that id before.
+    /// Mostly what was added under that id before.
     fn job(&mut self) -> NewJob {
         let number = self.below(self.profile.ids);
         if let Some(known) = self.contents.get(&number)
-            && self.rng.random_bool(0.7)
+            && self.rng.random_bool(0.95)
         {
             return known.clone();
         }
         let job = self.new_job(number);
-        self.contents.insert(number, job.clone());
+        // Else whatever comes under that id would be refused for as long as it is known.
+        if !self.contents.contains_key(&number) || self.one_in(3) {
+            self.contents.insert(number, job.clone());
+        }
         job
     }
 
@@ -222,22 +244,22 @@ impl Generator {
             queue: self.queue(),
             work_type: self.work_type(),
             payload: Payload { bytes, content_type: "application/json".into() },
-            priority: if self.one_in(40) {
+            priority: if self.one_in(100) {
                 101
             } else {
                 [0, 50, 50, 51, 100][self.rng.random_range(0..5)]
             },
             delay,
-            lease_ms: match self.below(20) {
+            lease_ms: match self.below(100) {
                 0 => Some(99),
-                1..=9 => Some(100 + u64::from(self.below(300))),
+                1..=45 => Some(100 + u64::from(self.below(300))),
                 _ => None,
             },
-            max_attempts: match self.below(20) {
+            max_attempts: match self.below(100) {
                 0 => Some(0),
                 _ if self.profile.releases == 10 => Some(1000),
-                1..=8 => Some(1 + self.below(3)),
-                9..=12 => Some(1000),
+                1..=40 => Some(1 + self.below(3)),
+                41..=60 => Some(1000),
                 _ => None,
             },
             backoff: if self.one_in(2) {
@@ -251,7 +273,7 @@ impl Generator {
                 Backoff::default()
             },
             expires_in_ms: self.one_in(6).then(|| u64::from(self.below(300))),
-            depends_on: if self.one_in(4) { self.dependencies() } else { Vec::new() },
+            depends_on: if self.one_in(6) { self.dependencies() } else { Vec::new() },
             on_dependency_failure: if self.one_in(3) {
                 OnDependencyFailure::Run
             } else {
@@ -273,7 +295,7 @@ impl Generator {
     /// Mostly new; else one of the last, as it was or altered.
     fn claim(&mut self) -> Claim {
         if !self.claims.is_empty() && self.one_in(3) {
-            let recent = u32::try_from(self.claims.len().min(12)).unwrap();
+            let recent = u32::try_from(self.claims.len().min(6)).unwrap();
             let place = self.claims.len() - 1 - self.below(recent) as usize;
             let mut claim = self.claims[place].clone();
             if self.one_in(6) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::queue::{
     Action, Applied, BeatStatus, Cancel, Claim, Claimed, Command, Complete, Delay, Filter, Found,
     GroupName, JobId, JobState, JobView, Limits, NewJob, OnDependencyFailure, Operation, Patch,
-    RetryJobs, SetQueue, WallMs, WorkerId, invariants,
+    Record, RestoreError, RetryJobs, SetQueue, WallMs, WorkerId, invariants,
     state::tests::{Bench, grant_in, held, id_of, job, job_in},
 };
 
@@ -53,7 +53,9 @@ fn count_in(applied: &Applied) -> u64 {
 }
 
 fn add_all(bench: &mut Bench, numbers: RangeInclusive<u32>) {
-    numbers.for_each(|number| drop(bench.add(job(&number.to_string())).unwrap()));
+    for number in numbers {
+        bench.add(job(&number.to_string())).unwrap();
+    }
 }
 
 fn after(id: &str, dependency: &str) -> NewJob {
@@ -413,4 +415,26 @@ fn job_of_a_deleted_queue_is_not_retriable() {
     bench.act(Action::DeleteQueue(queue("default"))).unwrap();
     let retry = RetryJobs { queue: queue("default"), state: JobState::Cancelled, limit: 5 };
     assert_eq!(bench.state.retriable(&retry), []);
+}
+
+#[test]
+fn records_whose_purges_do_not_fit_their_jobs_are_refused() {
+    let mut bench = uncleared();
+    add_all(&mut bench, 1..=2);
+    purge(&mut bench);
+    let restore = |edit: fn(&mut Vec<Purge>)| {
+        let image = bench.state.freeze();
+        let edited = image.records().map(move |mut record| {
+            if let Record::Queue(queue) = &mut record {
+                edit(&mut queue.purges);
+            }
+            Ok::<_, Infallible>(record)
+        });
+        State::restore(edited.collect::<Vec<_>>())
+    };
+    assert_eq!(restore(|_| ()).as_ref(), Ok(&bench.state));
+    let contradicts = |restored| matches!(restored, Err(RestoreError::Contradiction(_)));
+    assert!(contradicts(restore(|purges| purges[0].left = 1)));
+    assert!(contradicts(restore(|purges| purges.push(Purge { left: 0, ..purges[0].clone() }))));
+    assert!(contradicts(restore(|purges| purges[0].spared = [JobNumber(0)].into())));
 }

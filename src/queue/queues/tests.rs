@@ -39,7 +39,9 @@ fn pause(is_paused: bool) -> Action {
 }
 
 fn add_all(bench: &mut Bench, ids: &[&str]) {
-    ids.iter().for_each(|id| drop(bench.add(job(id)).unwrap()));
+    for id in ids {
+        bench.add(job(id)).unwrap();
+    }
 }
 
 fn add_list(bench: &mut Bench, ids: &[&str]) -> Result<Answer, Rejection> {

@@ -25,13 +25,15 @@ impl Generator {
     }
 
     fn action(&mut self) -> Action {
-        match self.below(16) {
-            0..=2 => Action::RetryJob(self.id()),
-            3..=4 => Action::RetryJobs(self.retry_jobs()),
-            5..=8 => Action::SetQueue(self.set_queue()),
-            9..=10 => Action::PauseQueue { queue: self.queue(), is_paused: self.one_in(3) },
-            11..=12 => Action::PurgeQueue(self.queue()),
-            13 => Action::DeleteQueue(self.queue()),
+        if self.below(20) < if self.profile.is_crowded { 4 } else { 1 } {
+            return Action::PurgeQueue(self.queue());
+        }
+        match self.below(17) {
+            0..=4 => Action::RetryJob(self.id()),
+            5..=7 => Action::RetryJobs(self.retry_jobs()),
+            8..=11 => Action::SetQueue(self.set_queue()),
+            12..=13 => Action::PauseQueue { queue: self.queue(), is_paused: self.one_in(4) },
+            14..=15 => Action::DeleteQueue(self.queue()),
             _ => Action::DrainWorker {
                 worker: WorkerId::parse(&format!("w{}", 1 + self.below(4))).unwrap(),
                 is_draining: self.one_in(3),
@@ -41,8 +43,8 @@ impl Generator {
 
     /// Mostly few, so that memories have room for them.
     fn retry_jobs(&mut self) -> RetryJobs {
-        use JobState::{Cancelled, Completed, Expired, Failed, Pending, Running};
-        let states = [Cancelled, Cancelled, Completed, Expired, Failed, Failed, Pending, Running];
+        use JobState::{Cancelled, Completed, Expired, Failed, Running};
+        let states = [Cancelled, Cancelled, Cancelled, Completed, Expired, Failed, Failed, Running];
         RetryJobs {
             queue: self.queue(),
             state: states[self.below(8) as usize],
@@ -55,35 +57,35 @@ impl Generator {
             queue: self.queue(),
             is_paused: match self.below(8) {
                 0 => Some(true),
-                1..=2 => Some(false),
+                1..=3 => Some(false),
                 _ => None,
             },
-            max_jobs: self.patch(|some| match some.below(40) {
+            max_jobs: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => 1 << 53,
                 _ => 1 + u64::from(some.below(5)),
             }),
-            max_bytes: self.patch(|some| match some.below(40) {
+            max_bytes: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => u64::MAX,
                 _ => 1 + u64::from(some.below(100)),
             }),
-            default_lease_ms: self.patch(|some| match some.below(40) {
+            default_lease_ms: self.patch(|some| match some.below(25) {
                 0 => 99,
                 1 => 43_200_001,
                 _ => 100 + u64::from(some.below(300)),
             }),
-            max_attempts: self.patch(|some| match some.below(40) {
+            max_attempts: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => 1_001,
                 _ => 1 + some.below(3),
             }),
-            max_leased: self.patch(|some| match some.below(40) {
+            max_leased: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => 1 << 53,
                 _ => 1 + u64::from(some.below(3)),
             }),
-            rate_per_second: self.patch(|some| match some.below(40) {
+            rate_per_second: self.patch(|some| match some.below(25) {
                 0 => 0,
                 1 => 1_000_001,
                 _ => 1 + some.below(5),
@@ -94,7 +96,7 @@ impl Generator {
     fn patch<T>(&mut self, set: impl FnOnce(&mut Self) -> T) -> Patch<T> {
         match self.below(12) {
             0..=1 => Patch::Set(set(self)),
-            2..=4 => Patch::Clear,
+            2..=5 => Patch::Clear,
             _ => Patch::Keep,
         }
     }

@@ -24,7 +24,7 @@ impl Model {
             self.encounter("full memory of operations");
             let oldest = self.memories.iter().map(|memory| memory.until).min();
             return Err(Rejection::Full {
-                reason: "too many operations are remembered".into(),
+                reason: "too many operations are remembered by their request ids".into(),
                 retry_after_ms: oldest.map_or(1, |until| until.saturating_sub(self.clock).max(1)),
             });
         }

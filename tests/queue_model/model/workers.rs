@@ -72,7 +72,7 @@ impl Model {
             let first = self.next_worker_gone().map_or(0, |due| due.0);
             self.encounter("too many workers");
             return Err(Rejection::Full {
-                reason: "too many workers are listed".into(),
+                reason: "no further worker can be listed".into(),
                 retry_after_ms: first.saturating_sub(clock).max(1),
             });
         } else if drains {
