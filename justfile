@@ -22,3 +22,13 @@ check-pure:
 # One simulated minute of three voters in trouble, from a seed.
 sim seed:
     cd sim && cargo run -- --seed {{seed}}
+
+# How long one apply takes while a million jobs are purged, or a snapshot of them is written.
+bench-stalls:
+    cargo bench -p quorate --bench purge_stall
+    cargo bench -p quorate --bench snapshot_stall
+
+# The instructions of one claim with up to a million jobs in its way. Needs no quiet machine.
+bench-claims:
+    @command -v valgrind >/dev/null || (apt-get update -q && apt-get install -qy valgrind)
+    cargo bench -p quorate --bench claim_cost

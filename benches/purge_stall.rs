@@ -30,12 +30,13 @@ const STEPS_MAX: u64 = 2_000;
 fn main() -> ExitCode {
     let jobs = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(JOBS_DEFAULT);
     println!(
-        "{:<42} {:>8} {:>8} {:>10} {:>10} {:>12}",
+        "{:<50} {:>8} {:>8} {:>10} {:>10} {:>12}",
         "", "jobs", "entries", "first ms", "longest ms", "(wall clock)"
     );
     let mut holds = true;
     for sharing in [Sharing::None, Sharing::Snapshot] {
         holds &= purge(jobs, sharing);
+        holds &= second_purge(jobs, sharing);
         holds &= burial(jobs, sharing);
         holds &= failed_dependency(jobs / 10, sharing);
         holds &= expired_leases(jobs / 10, sharing);
@@ -73,6 +74,23 @@ fn purge(jobs: u64, sharing: Sharing) -> bool {
         assert_eq!(totals.queues[&queue("default")].unfinished, 0);
     });
     applies.report("purge", jobs, sharing)
+}
+
+/// A purge of what was added while an earlier purge was being cleared.
+fn second_purge(jobs: u64, sharing: Sharing) -> bool {
+    let mut bench = Bench::new();
+    bench.add_all(jobs, |_, job| job);
+    let purge = bench.operation(Action::PurgeQueue(queue("default")));
+    bench.apply(vec![purge]);
+    // Entries of 1,000 jobs each, half of what each clears: then as many are left as were added.
+    let more = jobs / 3;
+    bench.add_all(more, |_, job| job);
+    let purge = bench.operation(Action::PurgeQueue(queue("default")));
+    let applies = bench.work_off(purge, sharing, |totals, _| {
+        assert_eq!(count(totals, JobState::Cancelled), jobs + more);
+        assert_eq!(totals.total, jobs + more);
+    });
+    applies.report("purge during a purge", more, sharing)
 }
 
 /// The purged jobs leave for their tombstones, all in one instant.
@@ -171,8 +189,9 @@ impl Bench {
         holdings.collect()
     }
 
-    fn operation(&mut self, action: Action) -> Command {
-        let request_id = RequestId::parse("operation").expect("an id");
+    fn operation(&self, action: Action) -> Command {
+        let request_id = format!("operation-{}", self.load.clock);
+        let request_id = RequestId::parse(&request_id).expect("an id");
         Command::Operate(Operation { request_id, action })
     }
 
@@ -246,7 +265,7 @@ impl Applies {
             |clock: usize| self.0.iter().map(|took| took[clock]).max().unwrap_or_default();
         let (entries, first) = (self.0.len(), ms(self.0[0][1]));
         let (by_processor, by_wall) = (ms(longest(1)), ms(longest(0)));
-        println!("{name:<42} {jobs:>8} {entries:>8} {first:>10} {by_processor:>10} {by_wall:>12}");
+        println!("{name:<50} {jobs:>8} {entries:>8} {first:>10} {by_processor:>10} {by_wall:>12}");
         longest(1) <= LIMIT
     }
 }
