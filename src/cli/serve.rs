@@ -84,6 +84,12 @@ pub(super) struct ServeArgs {
     /// Adds are refused while less than this is free on the disk, bytes [default: 268435456].
     #[arg(long, value_name = "BYTES", hide_short_help = true)]
     disk_reserve_bytes: Option<String>,
+    /// How many finished jobs the archive keeps [default: 1000000].
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    archive_max_jobs: Option<String>,
+    /// And how many bytes of them; 0: no archive [default: 4294967296].
+    #[arg(long, value_name = "BYTES", hide_short_help = true)]
+    archive_max_bytes: Option<String>,
     /// What is logged to stderr: a level or `target=level` pairs [default: info].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -117,6 +123,8 @@ impl ServeArgs {
             ("snapshot_log_bytes", self.snapshot_log_bytes),
             ("kept_entries", self.kept_entries),
             ("disk_reserve_bytes", self.disk_reserve_bytes),
+            ("archive_max_jobs", self.archive_max_jobs),
+            ("archive_max_bytes", self.archive_max_bytes),
             ("log", self.log),
             ("log_format", self.log_format),
         ];
@@ -185,13 +193,14 @@ fn greet(config: &Config) {
 }
 
 /// To stderr. A bare level is that of this program. The crates below it report errors only, whatever the
-/// level: what they warn of, at every heartbeat, `raft` says once.
+/// level: what they warn of, at every heartbeat, `raft` says once. sled says nothing: the archive does,
+/// once.
 fn start_logging(config: &Config, look: Look) {
     let level = &config.log;
     let filter = if level.contains('=') {
         level.clone()
     } else {
-        format!("error,quorate={level},raft={level},membership={level}")
+        format!("error,quorate={level},raft={level},membership={level},sled=off")
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))

@@ -110,7 +110,7 @@ impl Handle {
         Self { life: Arc::new(Life { node }) }
     }
 
-    fn node(&self) -> &Arc<Node> {
+    pub(super) fn node(&self) -> &Arc<Node> {
         &self.life.node
     }
 

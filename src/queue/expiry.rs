@@ -96,6 +96,7 @@ impl State {
         self.indexes.bury(&job, self.next_tombstone);
         self.tombstones.insert(self.next_tombstone, tombstone);
         self.next_tombstone.0 += 1;
+        self.departed.0.push(job);
     }
 
     fn remove_oldest_tombstone(&mut self) {

@@ -14,6 +14,7 @@
 mod chain;
 mod command;
 mod counts;
+mod departed;
 mod dependency;
 mod dispatch;
 mod enqueue;
@@ -38,6 +39,7 @@ mod timers;
 mod tombstone;
 
 pub use command::*;
+pub use departed::Departed;
 pub use ids::*;
 pub use job::{Job, JobNumber};
 pub use limits::*;

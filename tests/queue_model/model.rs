@@ -126,7 +126,7 @@ impl Model {
                 steps -= 1;
             }
         }
-        Applied { outcomes, changes: self.changes.clone() }
+        Applied { outcomes, changes: self.changes.clone(), ..Applied::default() }
     }
 
     // ---- time
