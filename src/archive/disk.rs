@@ -33,7 +33,7 @@ pub struct Options {
     pub directory: PathBuf,
     /// The most jobs; the oldest are forgotten first.
     pub jobs_max: u64,
-    /// The most bytes of their records. The files take about twice that.
+    /// The most that the files take, bytes, about.
     pub bytes_max: u64,
     /// Nothing is written while the disk has less than this free, bytes.
     pub reserve_bytes: u64,

@@ -18,6 +18,8 @@ use crate::queue::Job;
 const BATCH_JOBS: usize = 500;
 /// How many jobs are forgotten at once: more than come, so that bounds that were lowered are reached.
 const FORGET_JOBS: usize = 4 * BATCH_JOBS;
+/// What sled's files take for each byte of records in them, at the most; measured in `store/tests.rs`.
+const FILES_PER_RECORDS: u64 = 3;
 /// How long what was written may wait to be handed to the disk.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
@@ -95,7 +97,7 @@ impl Writer<'_> {
 
     fn is_over(&self) -> bool {
         let Options { jobs_max, bytes_max, .. } = self.shared.options;
-        self.totals.jobs > jobs_max || self.totals.bytes > bytes_max
+        self.totals.jobs > jobs_max || self.totals.bytes > bytes_max / FILES_PER_RECORDS
     }
 
     /// The log must never lack the room that went to the archive. A change is logged.

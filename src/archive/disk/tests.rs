@@ -19,7 +19,7 @@ fn options(parent: &TempDir) -> Options {
     Options {
         directory: parent.path().join("archive"),
         jobs_max: 1_000,
-        bytes_max: 1 << 20,
+        bytes_max: 16 << 20,
         reserve_bytes: 0,
         space: Arc::new(FileSystem),
     }
@@ -76,7 +76,7 @@ fn the_oldest_go_when_there_are_too_many_jobs_or_too_many_bytes() {
     until(&archive, |status| status.written == 5 && status.jobs == 3);
     assert_eq!(ids(&archive), ["job-4", "job-3", "job-2"]);
     assert!(archive.close(PATIENCE));
-    let archive = started(Options { bytes_max: 2_900, ..options(&parent) });
+    let archive = started(Options { bytes_max: 3 * 2_900, ..options(&parent) });
     until(&archive, |status| status.jobs == 2);
     assert_eq!(ids(&archive), ["job-4", "job-3"]);
     assert!(archive.status().bytes <= 2_900);
