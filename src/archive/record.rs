@@ -72,7 +72,7 @@ struct Record {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Attempt {
-    attempt: u32,
+    number: u32,
     token: Token,
     worker: WorkerId,
     claimed_at: WallMs,
@@ -166,12 +166,12 @@ impl Record {
 impl Attempt {
     fn of(attempt: AttemptView) -> Self {
         let AttemptView { attempt, token, worker, claimed_at, ended_at, end, error } = attempt;
-        Self { attempt, token, worker, claimed_at, ended_at, end, error }
+        Self { number: attempt, token, worker, claimed_at, ended_at, end, error }
     }
 
     fn into_view(self) -> AttemptView {
-        let Self { attempt, token, worker, claimed_at, ended_at, end, error } = self;
-        AttemptView { attempt, token, worker, claimed_at, ended_at, end, error }
+        let Self { number, token, worker, claimed_at, ended_at, end, error } = self;
+        AttemptView { attempt: number, token, worker, claimed_at, ended_at, end, error }
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    add, cancel, claim, complete, fail, get, heartbeat, leader, release, run, serve, status,
+    add, cancel, claim, complete, fail, get, heartbeat, history, leader, release, run, serve,
+    status,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -108,6 +109,8 @@ pub(super) enum Command {
     Cancel(cancel::CancelArgs),
     /// Show a job, or wait for its end.
     Get(get::GetArgs),
+    /// Show finished jobs, the last one first.
+    History(history::HistoryArgs),
     /// Show the node that answers and the totals of the queue.
     Status(status::StatusArgs),
     /// Show who leads.

@@ -19,6 +19,7 @@ mod fail;
 mod failure;
 mod get;
 mod heartbeat;
+mod history;
 mod import;
 mod input;
 mod leader;

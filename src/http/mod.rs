@@ -3,7 +3,7 @@
 //! ```text
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
-//!      one file a resource: jobs · claims · settle · read · cluster  ◀──────────────┘
+//!      one file a resource: jobs · claims · settle · read · history · cluster  ◀──────────────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
@@ -19,6 +19,7 @@ mod connection;
 mod delivery;
 mod failure;
 mod gate;
+mod history;
 mod jobs;
 mod options;
 mod present;

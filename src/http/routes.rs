@@ -6,7 +6,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{answer::Failure, claims, cluster, gate::Site, jobs, read, settle};
+use super::{answer::Failure, claims, cluster, gate::Site, history, jobs, read, settle};
 use crate::wire::{ApiError, Code};
 
 pub(super) fn router(site: Site) -> Router {
@@ -23,6 +23,7 @@ pub(super) fn router(site: Site) -> Router {
         .route("/work/release", post(settle::release))
         .route("/work/cancel", post(jobs::cancel))
         .route("/work/get/{work_id}", get(read::get))
+        .route("/work/history", get(history::history))
         .route("/work/status", get(read::status))
         .route("/work/for-node/{node_id}", get(read::for_node))
         .route("/health", get(cluster::health))
