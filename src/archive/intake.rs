@@ -144,7 +144,7 @@ mod tests {
         intake.close();
         assert_eq!(intake.offer(samples::departed(1)), 1);
         assert_eq!(taken(&intake, 9), 2);
-        assert!(matches!(intake.take(9, Duration::from_secs(60)), Taken::Closed));
+        assert!(matches!(intake.take(9, Duration::from_mins(1)), Taken::Closed));
         let intake = Intake::bounded(9, 1 << 20);
         intake.offer(samples::departed(2));
         assert_eq!(intake.abandon(), 2);

@@ -104,6 +104,10 @@ fn space() -> Arc<dyn Space> {
 }
 
 fn environment(disk: Arc<dyn raft::Disk>, archive: Option<Arc<DiskArchive>>) -> node::Environment {
+    let archive: Arc<dyn Archive> = match archive {
+        Some(archive) => archive,
+        None => Arc::new(NoArchive),
+    };
     // A replica's id is drawn from the seed and has to be unlike any other's, for ever.
     let random = Ulid::generate().random();
     let seed = u64::try_from(random & u128::from(u64::MAX)).expect("the mask leaves 64 bits");
@@ -111,7 +115,7 @@ fn environment(disk: Arc<dyn raft::Disk>, archive: Option<Arc<DiskArchive>>) -> 
         raft: raft::Environment { disk, net: Arc::new(raft::OsNet), seed },
         clock: Arc::new(MachineClock::start()),
         space: space(),
-        archive: archive.map_or_else(|| Arc::new(NoArchive) as Arc<dyn Archive>, |kept| kept),
+        archive,
     }
 }
 

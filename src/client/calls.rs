@@ -162,11 +162,8 @@ impl Client {
         states: &[JobState],
         limit: u32,
     ) -> Result<Answer<HistoryResponse>, ClientError> {
-        let mut path = format!("/work/history?limit={limit}");
-        if !states.is_empty() {
-            let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-            path += &format!("&status={}", names.join(","));
-        }
+        let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        let path = format!("/work/history?limit={limit}&status={}", names.join(","));
         self.read(&path, Persistence::UntilDeadline).await
     }
 

@@ -66,7 +66,9 @@ impl Bench {
 
     /// Adds a job, claims it and lets it end so.
     async fn finish(&self, id: &str, verb: &str, more: Value) {
-        self.site.done("/work/add", &json!({"work_id": id, "payload": {"id": id}}).to_string()).await;
+        self.site
+            .done("/work/add", &json!({"work_id": id, "payload": {"id": id}}).to_string())
+            .await;
         let claimed = self.site.done("/work/claim", r#"{"node_id":"w1"}"#).await;
         let mut call = json!({"work_id": id, "token": claimed["work"]["token"]});
         call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -138,7 +140,8 @@ async fn a_history_that_is_asked_for_wrongly_is_told_which_field() {
         ("consistency=maybe", "consistency"),
         ("worker=w", "worker"),
     ] {
-        let details = site.get(&format!("/work/history?{query}")).await.failed(400, "invalid_argument");
+        let details =
+            site.get(&format!("/work/history?{query}")).await.failed(400, "invalid_argument");
         assert_eq!(details["field"], field);
     }
 }
@@ -228,7 +231,6 @@ async fn a_history_of_large_jobs_is_cut_to_what_one_answer_holds() {
     let reply = bench.site.get("/work/history").await;
     assert!(reply.body.len() < (8 << 20) + 100_000, "{}", reply.body.len());
     let jobs = bench.history("").await;
-    let expected =
-        ["new-2", "new-1", "new-0", "old-9", "old-8", "old-7", "old-6", "old-5"];
+    let expected = ["new-2", "new-1", "new-0", "old-9", "old-8", "old-7", "old-6", "old-5"];
     assert_eq!(named(&jobs), expected);
 }

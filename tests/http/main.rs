@@ -7,6 +7,7 @@ mod calls;
 mod disks;
 mod documents;
 mod errors;
+mod history;
 mod hostile;
 mod longpoll;
 mod support;

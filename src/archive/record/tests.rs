@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 use crate::archive::samples::Bench;
 
@@ -16,7 +18,9 @@ fn completed() -> JobView {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    bytes.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
+    text
 }
 
 #[test]

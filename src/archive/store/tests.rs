@@ -26,7 +26,9 @@ impl Shelf {
     }
 
     fn put_all(&mut self, jobs: &[Arc<Job>]) {
-        jobs.iter().for_each(|job| self.put(job));
+        for job in jobs {
+            self.put(job);
+        }
     }
 
     fn reopened(self) -> Self {
