@@ -198,7 +198,9 @@ impl Store {
                 if jobs.len() >= wanted.limit {
                     break;
                 }
-                if !is_fitting || wanted.except.contains(&number_in(&key)) {
+                let seen = wanted.except.get(&number_in(&key));
+                let is_seen = seen.is_some_and(|id| id.as_str().as_bytes() == parsed.id);
+                if !is_fitting || is_seen {
                     continue;
                 }
                 bytes += parsed.record_bytes as usize;

@@ -1,7 +1,7 @@
 //! Finished jobs: `GET /work/history`, and what `GET /work/get` finds in the archive alone. The archive
 //! is this node's own, so what it adds is marked, and promised to nobody.
 
-use std::{collections::BTreeSet, mem};
+use std::{collections::BTreeMap, mem};
 
 use super::{
     answer::{Answer, Failure},
@@ -42,7 +42,7 @@ pub(super) async fn history(call: Call) -> Result<Answer, Failure> {
 /// What an answer has so far.
 struct Page {
     jobs: Vec<Job>,
-    numbers: BTreeSet<JobNumber>,
+    shown: BTreeMap<JobNumber, JobId>,
     bytes: usize,
     limit: usize,
     is_full: bool,
@@ -50,17 +50,17 @@ struct Page {
 
 impl Page {
     fn of(limit: usize) -> Self {
-        Self { jobs: vec![], numbers: BTreeSet::new(), bytes: 0, limit, is_full: false }
+        Self { jobs: vec![], shown: BTreeMap::new(), bytes: 0, limit, is_full: false }
     }
 
     /// Adds a job if it fits. After one that does not, none does: a history has no holes.
-    fn add(&mut self, job: JobView, shown: impl FnOnce(JobView) -> Job) {
+    fn add(&mut self, job: JobView, show: impl FnOnce(JobView) -> Job) {
         self.bytes += look::bytes_of(&job);
         self.is_full |= self.jobs.len() >= self.limit;
         self.is_full |= self.bytes > HISTORY_BYTES && !self.jobs.is_empty();
         if !self.is_full {
-            self.numbers.insert(job.number);
-            self.jobs.push(shown(job));
+            self.shown.insert(job.number, job.id.clone());
+            self.jobs.push(show(job));
         }
     }
 
@@ -75,7 +75,7 @@ impl Page {
         let wanted = ArchiveQuery {
             states,
             // A job that left the state after it was read is in both.
-            except: mem::take(&mut self.numbers),
+            except: mem::take(&mut self.shown),
             limit: self.limit - self.jobs.len(),
             bytes_max: HISTORY_BYTES.saturating_sub(self.bytes),
         };

@@ -4,7 +4,7 @@
 //! Nothing that a client was promised stands on it. It may lag, drop what it has no room for, and
 //! fail; then the history is shorter, and the node goes on.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
@@ -44,7 +44,7 @@ pub struct ArchiveQuery {
     /// In one of these states; in any, when none is named.
     pub states: Vec<JobState>,
     /// Not these: they were seen in the state.
-    pub except: BTreeSet<JobNumber>,
+    pub except: BTreeMap<JobNumber, JobId>,
     /// At most so many.
     pub limit: usize,
     /// And at most so many bytes of records, or one larger job.

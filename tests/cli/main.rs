@@ -4,6 +4,7 @@
 
 mod clients;
 mod harness;
+mod history;
 mod import;
 mod run;
 mod serve;

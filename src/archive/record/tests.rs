@@ -19,7 +19,9 @@ fn completed() -> JobView {
 
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
-    bytes.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
     text
 }
 

@@ -78,7 +78,8 @@ fn a_history_shows_what_was_asked_for_and_no_more() {
     let states = vec![JobState::Completed, JobState::Cancelled];
     assert_eq!(shelf.ids(&ArchiveQuery { states, ..all() }), ["3", "2", "0"]);
     assert_eq!(shelf.ids(&ArchiveQuery { limit: 2, ..all() }), ["3", "2"]);
-    let except = [JobNumber(3), JobNumber(1)].into();
+    let except = [(3, "3"), (1, "1"), (0, "another")];
+    let except = except.map(|(number, id)| (JobNumber(number), id_of(id))).into();
     assert_eq!(shelf.ids(&ArchiveQuery { except, ..all() }), ["2", "0"]);
     assert_eq!(shelf.ids(&ArchiveQuery { bytes_max: 3000, ..all() }), ["3", "2"]);
     assert_eq!(
