@@ -149,7 +149,11 @@ impl ServeArgs {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let no_threads =
             |error: std::io::Error| Failure::new(Exit::FAILED, "threads", error.to_string());
-        runtime.map_err(no_threads)?.block_on(serve(&config, disk))
+        let runtime = runtime.map_err(no_threads)?;
+        let ended = runtime.block_on(serve(&config, disk));
+        // A read that waits for a disk that hangs must not keep the process.
+        runtime.shutdown_background();
+        ended
     }
 }
 

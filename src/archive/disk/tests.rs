@@ -167,3 +167,36 @@ fn a_directory_deleted_while_it_is_open_is_no_crash_and_the_next_start_begins_an
     until(&archive, |status| status.is_available);
     assert_eq!(archive.status().jobs, 0);
 }
+
+// Situation: the files are overwritten under a node that has them open. Claim: it goes on, with the
+// archive or without, never with a wrong job; if it gave the files up, the next start begins anew.
+#[test]
+fn files_overwritten_while_they_are_open_end_the_archive_at_the_most() {
+    let parent = tempfile::tempdir().unwrap();
+    let archive = started(options(&parent));
+    let jobs = samples::departed_with(300, 3_000);
+    archive.offer(jobs.clone());
+    until(&archive, |status| status.written == 300);
+    assert!(archive.close(PATIENCE));
+    let archive = started(options(&parent));
+    until(&archive, |status| status.is_available);
+    let file = parent.path().join("archive/db");
+    let length = fs::metadata(&file).unwrap().len();
+    let noise: Vec<u8> = (0..length).map(|at| at.wrapping_mul(151).to_le_bytes()[0]).collect();
+    fs::write(&file, noise).unwrap();
+    for job in &jobs {
+        let view = job.view();
+        match archive.find(&view.id) {
+            Ok(found) => assert!(found.is_none_or(|found| found == view)),
+            Err(unavailable) => assert!(!unavailable.0.is_empty()),
+        }
+    }
+    let gave_up = !archive.status().is_available;
+    assert!(archive.close(PATIENCE));
+    let archive = started(options(&parent));
+    until(&archive, |status| status.is_available);
+    assert!(gave_up, "noise in every page is noticed");
+    assert_eq!(archive.status().jobs, 0);
+    archive.offer(jobs);
+    until(&archive, |status| status.written == 300);
+}
