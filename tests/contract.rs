@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What does not exist yet. A promise may wait for nothing else.
-const LATER: [&str; 12] = [
+const LATER: [&str; 11] = [
     "TLS",
     "agents' sessions by gossip",
     "authentication",
@@ -20,12 +20,7 @@ const LATER: [&str; 12] = [
     "`queue dev`",
     "`queue worker`",
     "restore",
-    "the archive",
 ];
-
-/// Tests that are written and not run, because what they ask for is not there: their files are modules
-/// of no test. A file that becomes one has to leave this list.
-const WAITING: [&str; 2] = ["tests/cli/contract_history.rs", "tests/http/contract_history.rs"];
 
 /// Where tests are.
 const FOLDERS: [&str; 5] = ["src", "tests", "raft/src", "raft/tests", "membership"];
@@ -84,20 +79,16 @@ fn every_promise_names_its_tests_and_every_such_test_names_its_promises() {
 
 #[test]
 fn the_page_says_how_many_promises_are_held() {
-    let (mut held, mut waiting, mut later) = (0, 0, 0);
+    let (mut held, mut later) = (0, 0);
     for row in rows() {
         match row.held {
-            Held::By(tests) if tests.iter().all(|(_, file)| WAITING.contains(&&**file)) => {
-                waiting += 1;
-            }
             Held::By(_) => held += 1,
             Held::Later(_) => later += 1,
         }
     }
     let said = format!(
-        "Of {} promises {held} are held by a test that runs, {waiting} by a test that waits for its \
-         route, and {later} are for later.",
-        held + waiting + later
+        "Of {} promises {held} are held by a test that runs, and {later} are for later.",
+        held + later
     );
     assert!(page().contains(&said), "docs/api.md should say: {said}");
 }
@@ -116,11 +107,10 @@ fn every_reason_to_wait_is_one_that_some_promise_has() {
 
 // A test in a file that no crate has as a module is never run, however well it reads.
 #[test]
-fn every_test_of_the_table_is_run_but_those_that_wait() {
+fn every_test_of_the_table_is_run() {
     let files: BTreeSet<String> = carried().into_values().flatten().map(|(_, file)| file).collect();
     for file in files {
-        let is_run = is_module(&root().join(&file));
-        assert_eq!(is_run, !WAITING.contains(&file.as_str()), "{file}");
+        assert!(is_module(&root().join(&file)), "{file}");
     }
 }
 

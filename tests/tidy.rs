@@ -38,7 +38,12 @@ const ROOMS: &[Room] = &[
     Room {
         name: "node",
         may_use: &["node", "queue"],
-        never: &["openraft", "hyper", "axum", "clap"],
+        never: &["openraft", "hyper", "axum", "clap", "sled"],
+    },
+    Room {
+        name: "archive",
+        may_use: &["archive", "node", "queue"],
+        never: &["tokio", "raft", "membership", "foca", "openraft", "hyper", "axum", "clap"],
     },
     Room {
         name: "http",
@@ -57,8 +62,8 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "cli",
-        may_use: &["cli", "client", "config", "http", "node", "queue", "wire"],
-        never: &["openraft", "axum", "bincode"],
+        may_use: &["archive", "cli", "client", "config", "http", "node", "queue", "wire"],
+        never: &["openraft", "axum", "bincode", "sled"],
     },
 ];
 
@@ -203,6 +208,7 @@ fn the_pinned_crates_are_pinned() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
     assert!(manifest.contains(r#"openraft = { version = "=0.10.0-alpha.37""#));
     assert!(manifest.contains(r#"bincode = "=1.3.3""#));
+    assert!(manifest.contains(r#"sled = { version = "=0.34.7""#));
 }
 
 /// The files that may name the modules of a folder.

@@ -13,8 +13,8 @@ use std::{
 use jepsen_like::final_read::{Attempt, End, JobLine, JobView, ReadEnd};
 use quorate::{
     node::{
-        Consistency, Environment, FileSystem, Handle, Limits, Node, NodeOptions, OpenError,
-        RaftRuntime,
+        Consistency, Environment, FileSystem, Handle, Limits, NoArchive, Node, NodeOptions,
+        OpenError, RaftRuntime,
     },
     queue::{self, AttemptEnd, Filter, State},
 };
@@ -194,6 +194,7 @@ impl Body {
             raft: raft::Environment { disk, net: Arc::new(self.net.clone()), seed },
             clock: Arc::new(self.clock),
             space: Arc::new(FileSystem),
+            archive: Arc::new(NoArchive),
         };
         Node::open(options, environment, RaftRuntime::Current).await
     }

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     add, backup, cancel, claim, complete, completions, delete_queue, drain, fail, get, heartbeat,
-    help, leader, list, pause, purge, queues, release, resume, retry, run, serve, set_queue,
-    status, undrain, workers,
+    help, history, leader, list, pause, purge, queues, release, resume, retry, run, serve,
+    set_queue, status, undrain, workers,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -115,6 +115,8 @@ pub(super) enum Command {
     List(list::ListArgs),
     /// Put finished jobs back, with a fresh count of attempts.
     Retry(retry::RetryArgs),
+    /// Show finished jobs, the last one first.
+    History(history::HistoryArgs),
     /// Show the node that answers and the totals of the queue.
     Status(status::StatusArgs),
     /// Show who leads.

@@ -74,6 +74,7 @@ fn run(
             Command::Heartbeat(args) => interruptible(args.run(&session)).await,
             Command::Cancel(args) => interruptible(args.run(&session)).await,
             Command::Get(args) => interruptible(args.run(&session)).await,
+            Command::History(args) => interruptible(args.run(&session)).await,
             Command::Status(args) => interruptible(args.run(&session)).await,
             Command::Leader(args) => interruptible(args.run(&session)).await,
             Command::Backup(args) => interruptible(args.run(&session)).await,

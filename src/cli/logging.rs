@@ -55,6 +55,6 @@ fn filter(level: &str) -> String {
     if level.contains('=') {
         level.to_owned()
     } else {
-        format!("error,quorate={level},raft={level},membership={level}")
+        format!("error,quorate={level},raft={level},membership={level},sled=off")
     }
 }

@@ -24,6 +24,7 @@ mod failure;
 mod get;
 mod heartbeat;
 mod help;
+mod history;
 mod import;
 mod input;
 mod leader;

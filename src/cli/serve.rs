@@ -84,6 +84,12 @@ pub(super) struct ServeArgs {
     /// Adds are refused while less than this is free on the disk, bytes [default: 268435456].
     #[arg(long, value_name = "BYTES", hide_short_help = true)]
     disk_reserve_bytes: Option<String>,
+    /// How many finished jobs the archive keeps [default: 1000000].
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    archive_max_jobs: Option<String>,
+    /// And how many bytes of them; 0: no archive [default: 4294967296].
+    #[arg(long, value_name = "BYTES", hide_short_help = true)]
+    archive_max_bytes: Option<String>,
     /// What is logged to stderr: a level or `target=level` pairs [default: info].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -117,6 +123,8 @@ impl ServeArgs {
             ("snapshot_log_bytes", self.snapshot_log_bytes),
             ("kept_entries", self.kept_entries),
             ("disk_reserve_bytes", self.disk_reserve_bytes),
+            ("archive_max_jobs", self.archive_max_jobs),
+            ("archive_max_bytes", self.archive_max_bytes),
             ("log", self.log),
             ("log_format", self.log_format),
         ];
@@ -141,7 +149,11 @@ impl ServeArgs {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let no_threads =
             |error: std::io::Error| Failure::new(Exit::FAILED, "threads", error.to_string());
-        runtime.map_err(no_threads)?.block_on(serve(&config, &console, disk))
+        let runtime = runtime.map_err(no_threads)?;
+        let ended = runtime.block_on(serve(&config, &console, disk));
+        // A read that waits for a disk that hangs must not keep the process.
+        runtime.shutdown_background();
+        ended
     }
 }
 

@@ -7,9 +7,13 @@ use ulid::Ulid;
 
 use super::{Exit, Failure, operator::Console};
 use crate::{
+    archive::{self, DiskArchive},
     config::{Bootstrap, Config, TimingPreset},
     http::{self, Exposure, Hold, HttpOptions},
-    node::{self, Handle, MachineClock, Node, NodeOptions, OpenError, RaftRuntime},
+    node::{
+        self, Archive, Handle, MachineClock, NoArchive, Node, NodeOptions, OpenError, RaftRuntime,
+        Space,
+    },
 };
 
 /// Voters in one building: with plain timers a leader that hangs is replaced within 200 ms.
@@ -19,9 +23,13 @@ const LAN: raft::Timing =
 const WIDE: raft::Timing =
     raft::Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1000 };
 
+/// How long a server that stops waits for its archive, which is written a little later than the log.
+const ARCHIVE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A running node that serves HTTP.
 pub(super) struct Server {
     handle: Handle,
+    archive: Option<Arc<DiskArchive>>,
     http: http::Server,
     stop_http: oneshot::Sender<()>,
 }
@@ -35,14 +43,19 @@ impl Server {
     ) -> Result<Self, Failure> {
         let http_port = reserve("listen", config.listen).await?;
         drop(reserve("peer_listen", config.peer_listen).await?);
+        let archive = archive(config).map(Arc::new);
+        let environment = environment(disk, archive.clone());
         // Opening takes much room, once: it is not carried along through everything that starts a server.
-        let opening = Node::open(node_options(config), environment(disk), RaftRuntime::Own);
+        let opening = Node::open(node_options(config), environment, RaftRuntime::Own);
         let opened = Box::pin(opening).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;
+        if let Some(archive) = &archive {
+            archive.start(); // Now that the data directory is known to be this node's.
+        }
         let (stop_http, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
         match http::serve_on(http_port, http_options(config, console), handle.clone(), shutdown) {
-            Ok(http) => Ok(Self { handle, http, stop_http }),
+            Ok(http) => Ok(Self { handle, archive, http, stop_http }),
             Err(error) => {
                 handle.stop().await;
                 Err(Failure::new(Exit::USAGE, "listen", error.to_string()))
@@ -59,6 +72,12 @@ impl Server {
     pub(super) async fn stop(self) {
         let _ = self.stop_http.send(());
         tokio::join!(self.handle.stop(), self.http.stopped());
+        if let Some(archive) = self.archive {
+            let closed = tokio::task::spawn_blocking(move || archive.close(ARCHIVE_PATIENCE)).await;
+            if !matches!(closed, Ok(true)) {
+                tracing::warn!("stopping without the last of the archive of finished jobs");
+            }
+        }
     }
 }
 
@@ -73,14 +92,36 @@ async fn reserve(key: &str, address: std::net::SocketAddr) -> Result<TcpListener
     })
 }
 
-fn environment(disk: Arc<dyn raft::Disk>) -> node::Environment {
+/// The archive that the configuration asks for, not open yet.
+fn archive(config: &Config) -> Option<DiskArchive> {
+    (config.archive_max_bytes > 0).then(|| {
+        DiskArchive::new(archive::Options {
+            directory: config.data_dir.join("archive"),
+            jobs_max: config.archive_max_jobs,
+            bytes_max: config.archive_max_bytes,
+            reserve_bytes: config.disk_reserve_bytes,
+            space: space(),
+        })
+    })
+}
+
+fn space() -> Arc<dyn Space> {
+    Arc::new(node::FileSystem)
+}
+
+fn environment(disk: Arc<dyn raft::Disk>, archive: Option<Arc<DiskArchive>>) -> node::Environment {
+    let archive: Arc<dyn Archive> = match archive {
+        Some(archive) => archive,
+        None => Arc::new(NoArchive),
+    };
     // A replica's id is drawn from the seed and has to be unlike any other's, for ever.
     let random = Ulid::generate().random();
     let seed = u64::try_from(random & u128::from(u64::MAX)).expect("the mask leaves 64 bits");
     node::Environment {
         raft: raft::Environment { disk, net: Arc::new(raft::OsNet), seed },
         clock: Arc::new(MachineClock::start()),
-        space: Arc::new(node::FileSystem),
+        space: space(),
+        archive,
     }
 }
 

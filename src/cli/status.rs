@@ -35,6 +35,9 @@ fn report(answer: &Answer<NodeStatus>) -> Report {
     if status.leader_id.is_none() {
         rows.push(vec!["note".into(), "this node knows no leader: its totals may be old".into()]);
     }
+    if let Some(archive) = status.archive.as_ref().filter(|archive| !archive.available) {
+        rows.push(vec!["archive".into(), (&archive.detail).into()]);
+    }
     for (queue, totals) in &status.work.queues {
         let paused = if totals.paused { ", paused" } else { "" };
         let oldest = totals.oldest_pending_ms.map(for_people);

@@ -17,8 +17,8 @@ use crate::{
     wire::{
         AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, CancelRequest,
         ClaimBatchResponse, ClaimRequest, ClaimResponse, CompleteRequest, ElectionStatus,
-        FailRequest, GetResponse, Health, HeartbeatRequest, HeartbeatResponse, NodeStatus, Ready,
-        ReleaseRequest, SettleResponse, StartRequest, WAIT_MS_MAX, WorkStatus,
+        FailRequest, GetResponse, Health, HeartbeatRequest, HeartbeatResponse, HistoryResponse,
+        NodeStatus, Ready, ReleaseRequest, SettleResponse, StartRequest, WAIT_MS_MAX, WorkStatus,
     },
 };
 
@@ -159,6 +159,17 @@ impl Client {
         };
         let has_ended = |answer: &GetResponse| is_terminal(answer.job.state);
         self.poll(Method::GET, wait, &render, has_ended).await
+    }
+
+    /// Finished jobs, the last one first, in one of these states, or in any when none is named.
+    pub async fn history(
+        &self,
+        states: &[JobState],
+        limit: u32,
+    ) -> Result<Answer<HistoryResponse>, ClientError> {
+        let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        let path = format!("/work/history?limit={limit}&status={}", names.join(","));
+        self.read(&path, Persistence::UntilDeadline).await
     }
 
     /// The totals of the queue.

@@ -53,6 +53,10 @@ pub struct Config {
     pub kept_entries: u64,
     /// Below this many free bytes on the disk adds are refused; 0: never.
     pub disk_reserve_bytes: u64,
+    /// How many finished jobs the archive keeps; the oldest go first.
+    pub archive_max_jobs: u64,
+    /// How many bytes of them; 0: there is no archive.
+    pub archive_max_bytes: u64,
     /// What is logged: a level, or `target=level` pairs.
     pub log: String,
     /// How it is logged.
@@ -145,6 +149,8 @@ impl Resolver<'_> {
             self.take_number("snapshot_log_bytes", 1 << 20, 1 << 40, 256 << 20);
         let kept_entries = self.take_number("kept_entries", 0, 10_000_000, 10_000);
         let disk_reserve_bytes = self.take_number("disk_reserve_bytes", 0, 1 << 40, 256 << 20);
+        let archive_max_jobs = self.take_number("archive_max_jobs", 1, 1_000_000_000, 1_000_000);
+        let archive_max_bytes = self.take_number("archive_max_bytes", 0, 1 << 40, 4 << 30);
         let log = self.take("log", log_filter, || "info".into());
         let log_format = self.take_word("log_format", LogFormat::Text);
         Some(Config {
@@ -165,6 +171,8 @@ impl Resolver<'_> {
             snapshot_log_bytes: snapshot_log_bytes?,
             kept_entries: kept_entries?,
             disk_reserve_bytes: disk_reserve_bytes?,
+            archive_max_jobs: archive_max_jobs?,
+            archive_max_bytes: archive_max_bytes?,
             log: log?,
             log_format: log_format?,
             explained: vec![],

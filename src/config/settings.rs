@@ -38,7 +38,7 @@ const fn formerly(older: &'static str, setting: Setting) -> Setting {
 }
 
 /// The table, in the order in which `--print-config` shows it.
-pub const SETTINGS: [Setting; 24] = [
+pub const SETTINGS: [Setting; 26] = [
     formerly("P2P_NODE_ID", server("node_id", "QUEUE_NODE_ID", "")),
     formerly("P2P_DATA_DIR", server("data_dir", "QUEUE_DATA_DIR", "")),
     formerly("P2P_PORT", server("listen", "QUEUE_LISTEN", "127.0.0.1:8770")),
@@ -57,6 +57,8 @@ pub const SETTINGS: [Setting; 24] = [
     server("snapshot_log_bytes", "QUEUE_SNAPSHOT_LOG_BYTES", "268435456"),
     server("kept_entries", "QUEUE_KEPT_ENTRIES", "10000"),
     server("disk_reserve_bytes", "QUEUE_DISK_RESERVE_BYTES", "268435456"),
+    server("archive_max_jobs", "QUEUE_ARCHIVE_MAX_JOBS", "1000000"),
+    server("archive_max_bytes", "QUEUE_ARCHIVE_MAX_BYTES", "4294967296"),
     formerly("P2P_LOG_LEVEL", server("log", "QUEUE_LOG", "info")),
     server("log_format", "QUEUE_LOG_FORMAT", "text"),
     client("addr", "QUEUE_ADDR", "http://127.0.0.1:8770"),

@@ -65,9 +65,22 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
         uptime_ms: status.uptime_ms,
         version: VERSION.to_owned(),
         swim: None,
+        archive: Some(archive(call.site.handle.archive_status())),
         work,
     };
     Ok(Answer::ok(&body).at(rev).seen(Freshness::Stale))
+}
+
+fn archive(status: node::ArchiveStatus) -> wire::ArchiveStatus {
+    wire::ArchiveStatus {
+        available: status.is_available,
+        jobs: status.jobs,
+        bytes: status.bytes,
+        written: status.written,
+        dropped: status.dropped,
+        unreadable: status.unreadable,
+        detail: status.detail,
+    }
 }
 
 pub(super) async fn election(call: Call) -> Answer {

@@ -3,7 +3,7 @@
 //! ```text
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
-//!      one file a resource: jobs · claims · settle · read · list · retry            │
+//!      one file a resource: jobs · claims · settle · read · list · history · retry  │
 //!                           queues · workers · cluster · admin  ◀───────────────────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
@@ -23,6 +23,7 @@ mod connection;
 mod delivery;
 mod failure;
 mod gate;
+mod history;
 mod jobs;
 mod lease;
 mod list;

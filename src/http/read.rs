@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{
     answer::{Answer, Failure},
     call::Call,
+    history::found_in_archive,
     present::look,
 };
 use crate::{
@@ -25,6 +26,10 @@ pub(super) async fn get(path: InPath, call: Call) -> Result<Answer, Failure> {
     let query = ReadQuery::parse(call.query.as_deref())?;
     let wait = Duration::from_millis(query.wait_ms.unwrap_or(0));
     let view = when_ended(&call, &job, consistency(query.freshness), wait).await?;
+    let view = match view {
+        View { value: Some(whole), rev } if !whole.tombstone => View { value: Some(whole), rev },
+        View { value: left, rev } => View { value: found_in_archive(&call, &job, left).await, rev },
+    };
     let View { value: Some(found), rev } = view else {
         let error = ApiError::new(Code::NotFound, format!("There is no job {job}."));
         let error = error.with("work_id", job.as_str());

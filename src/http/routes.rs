@@ -8,7 +8,7 @@ use super::{
     answer::Failure,
     claims, cluster,
     gate::Site,
-    jobs, lease, list,
+    history, jobs, lease, list,
     meters::Template,
     metrics, openapi, queues, read, retry,
     route::{Route, delete, get, post, put},
@@ -21,11 +21,11 @@ use crate::{
         ClaimBatchResponse, ClaimRequest, ClaimResponse, Code, CompleteBatchRequest,
         CompleteBatchResponse, CompleteRequest, ConfigChange, ConfigResponse, ElectionStatus,
         FailRequest, ForNodeResponse, GetResponse, Health, HeartbeatRequest, HeartbeatResponse,
-        LeaseStatus, ListQuery, ListResponse, NamesQuery, NodeStatus, OperationRequest,
-        QueueOperated, QueueResponse, QueuesResponse, ReadQuery, Ready, ReleaseRequest,
-        RetryRequest, RetryResponse, SetQueueRequest, SetQueueResponse, SettleResponse,
-        ShutdownResponse, SnapshotResponse, StartRequest, WorkStatus, WorkerOperated,
-        WorkerResponse, WorkersResponse,
+        HistoryQuery, HistoryResponse, LeaseStatus, ListQuery, ListResponse, NamesQuery,
+        NodeStatus, OperationRequest, QueueOperated, QueueResponse, QueuesResponse, ReadQuery,
+        Ready, ReleaseRequest, RetryRequest, RetryResponse, SetQueueRequest, SetQueueResponse,
+        SettleResponse, ShutdownResponse, SnapshotResponse, StartRequest, WorkStatus,
+        WorkerOperated, WorkerResponse, WorkersResponse,
     },
 };
 
@@ -39,6 +39,7 @@ const CLAIM_BATCH_QUERY: &[&str] =
 /// What can be given in the query of a list of jobs, and of one in the order of names.
 const LIST_QUERY: &[&str] =
     &["queue", "state", "work_type", "tag", "limit", "after", "consistency"];
+const HISTORY_QUERY: &[&str] = &["status", "limit", "consistency"];
 const NAMES_QUERY: &[&str] = &["limit", "after", "consistency"];
 
 /// Every route, by the section of the documentation that it stands in.
@@ -79,6 +80,10 @@ fn jobs() -> Vec<Route> {
             .says("Jobs in add order, those that agree with everything named, page by page.")
             .query::<ListQuery>(LIST_QUERY)
             .answers::<ListResponse>(),
+        get("/work/history", history::history)
+            .says("Finished jobs, the last one first: of the queue's state, then of the node's archive.")
+            .query::<HistoryQuery>(HISTORY_QUERY)
+            .answers::<HistoryResponse>(),
         get("/work/get/{work_id}", read::get)
             .says("The whole job, now or when it has ended; later its tombstone.")
             .of::<JobId>()

@@ -1,5 +1,5 @@
 //! The bytes of whatever is stored in the log, kept in a snapshot or sent between nodes. The only
-//! module of this crate that calls bincode.
+//! module of this crate that calls bincode, but for the archive's `record`.
 //!
 //! ```text
 //! ┌─────────────┬──────────────────────────────────────────────────────────────┐

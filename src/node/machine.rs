@@ -13,7 +13,7 @@ use raft::{LogIndex, MachineError, StateMachine};
 use tokio::sync::watch;
 
 use super::{
-    codec,
+    Archive, NoArchive, codec,
     ended::Ended,
     snapshot,
     waiters::{Call, Waiters},
@@ -21,16 +21,35 @@ use super::{
 use crate::queue::{Change, Deadlines, Found, Image, JobId, Outcome, State};
 
 /// What an applied entry tells the rest of the node. Nothing in here makes `apply` wait: a change
-/// rings at most a few bells under a short lock, and a value replaces the one before it.
-#[derive(Debug, Default)]
+/// rings at most a few bells under a short lock, a value replaces the one before it, and the archive
+/// takes what it has room for.
+#[derive(Debug)]
 pub(super) struct Bells {
+    archive: Arc<dyn Archive>,
     waiters: Arc<Waiters>,
     ended: Arc<Ended>,
     deadlines: watch::Sender<Deadlines>,
     generations: AtomicU64,
 }
 
+impl Default for Bells {
+    fn default() -> Self {
+        Self::with_archive(Arc::new(NoArchive))
+    }
+}
+
 impl Bells {
+    /// Bells of a node whose finished jobs go there in the end.
+    pub(super) fn with_archive(archive: Arc<dyn Archive>) -> Self {
+        Self {
+            archive,
+            waiters: Arc::default(),
+            ended: Arc::default(),
+            deadlines: watch::Sender::default(),
+            generations: AtomicU64::default(),
+        }
+    }
+
     /// The line of parked claims.
     pub(super) fn waiters(&self) -> &Arc<Waiters> {
         &self.waiters
@@ -129,6 +148,9 @@ impl StateMachine for Machine {
             self.bells.ring(change);
         }
         self.publish_deadlines();
+        if !applied.departed.0.is_empty() {
+            self.bells.archive.offer(applied.departed.0);
+        }
         Ok(applied.outcomes)
     }
 

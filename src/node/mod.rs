@@ -13,10 +13,13 @@
 //!   expiry (ticks) · reads (ReadIndex) · claims (long polls)  ◀── waiters, ended
 //! ```
 //!
+//! Finished jobs that leave the state go to an [`Archive`], which this room declares and does not have.
+//!
 //! A request is a loop in [`Handle`]: find the leader, try there, and on a setback try again until
 //! the request's deadline. It remembers one thing of its past: whether it may have been proposed.
 
 mod admission;
+mod archive;
 mod backup;
 mod calls;
 mod claims;
@@ -44,6 +47,7 @@ mod tries;
 mod waiters;
 
 pub use admission::{LaneLoad, Limits};
+pub use archive::{Archive, ArchiveQuery, ArchiveStatus, ArchiveUnavailable, NoArchive};
 pub use backup::{Backup, BackupCheck, BackupFault};
 pub use clock::*;
 pub use figures::Figures;

@@ -17,8 +17,9 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
-    Clock, FileSystem, Handle, Limits, MachineClock, Space,
+    Archive, Clock, FileSystem, Handle, Limits, MachineClock, NoArchive, Space,
     admission::Admission,
+    archive::ArchiveReads,
     clock::ClusterClock,
     desk::Desk,
     expiry, forward,
@@ -56,6 +57,8 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Who knows how much room the disk has.
     pub space: Arc<dyn Space>,
+    /// Who keeps finished jobs once they have left the replicated state.
+    pub archive: Arc<dyn Archive>,
 }
 
 impl Environment {
@@ -70,6 +73,7 @@ impl Environment {
             },
             clock: Arc::new(MachineClock::start()),
             space: Arc::new(FileSystem),
+            archive: Arc::new(NoArchive),
         }
     }
 }
@@ -114,6 +118,7 @@ pub struct Node {
     pub(super) limits: Limits,
     pub(super) admission: Arc<Admission>,
     pub(super) room: Room,
+    pub(super) archive: ArchiveReads,
     pub(super) proposer: Pump,
     pub(super) forwarder: Pump,
     pub(super) reads: Reads,
@@ -143,10 +148,10 @@ impl Node {
         environment: Environment,
         raft_runtime: RaftRuntime,
     ) -> Result<Handle, OpenError> {
-        let Environment { raft: stands_on, clock, space } = environment;
+        let Environment { raft: stands_on, clock, space, archive } = environment;
         let room = Room::new(space, &options.raft.data_dir, options.disk_reserve_bytes);
         let mut rng = StdRng::seed_from_u64(stands_on.seed);
-        let bells = Arc::new(Bells::default());
+        let bells = Arc::new(Bells::with_archive(Arc::clone(&archive)));
         let desk = Arc::new(Desk::default());
         let raft_threads = RaftThreads::start(raft_runtime)?;
         let machine = Machine::new(Arc::clone(&bells));
@@ -160,6 +165,7 @@ impl Node {
             limits: options.limits,
             admission: Admission::new(options.limits),
             room,
+            archive: ArchiveReads::of(archive),
             proposer: Pump::default(),
             forwarder: Pump::default(),
             reads: Reads::default(),

@@ -122,6 +122,7 @@ impl State {
         self.tombstones.insert(self.next_tombstone, tombstone);
         self.next_tombstone.0 += 1;
         self.drop_if_gone(&job.queue);
+        self.departed.0.push(job);
     }
 
     /// False when it is not time yet, or there is none.

@@ -16,6 +16,7 @@ mod bounds;
 mod chain;
 mod command;
 mod counts;
+mod departed;
 mod dependency;
 mod dispatch;
 mod enqueue;
@@ -45,6 +46,7 @@ mod tombstone;
 mod workers;
 
 pub use command::*;
+pub use departed::Departed;
 pub use ids::*;
 pub use job::{Job, JobNumber};
 pub use limits::*;

@@ -9,8 +9,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    AttemptEnd, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName, QueueRecord,
-    QueueSettings, RETRY_MAX, RetryJobs, State, Token, Tombstone, WallMs, WorkType, WorkerId,
+    AttemptEnd, ClockMs, GroupName, Job, JobId, JobNumber, JobState, Payload, QueueName,
+    QueueRecord, QueueSettings, RETRY_MAX, RetryJobs, State, Token, Tombstone, WallMs, WorkType,
+    WorkerId,
     counts::StateCounts,
     job::{Attempt, Phase},
     state::Kept,
@@ -269,12 +270,12 @@ impl State {
         page
     }
 
-    /// Finished jobs of a state, or of any, the last one first; at most `limit`, of those that are
-    /// still in the state, and of the last 10,000 of these.
-    pub fn history(&self, state: Option<JobState>, limit: usize) -> Vec<JobView> {
+    /// Finished jobs of one of these states, or of any when none is named, the last one first; at most
+    /// `limit`, of those that are still in the state, and of the last 10,000 of these.
+    pub fn history(&self, states: &[JobState], limit: usize) -> Vec<JobView> {
         let ended = self.indexes.timers.ended().take(PAGE_SCAN_MAX);
         let jobs = ended.map(|number| self.job_numbered(number));
-        let fitting = jobs.filter(|job| state.is_none_or(|state| job.state() == state));
+        let fitting = jobs.filter(|job| states.is_empty() || states.contains(&job.state()));
         fitting.take(limit).map(|job| self.view(job)).collect()
     }
 
@@ -339,10 +340,15 @@ impl State {
 
     /// Shows a job as it is given; what a purge made of it must be in it.
     fn view(&self, job: &Job) -> JobView {
+        Self::view_at(self.clock, job)
+    }
+
+    /// A job as it is seen at this cluster clock, which only a lease depends on.
+    pub(super) fn view_at(clock: ClockMs, job: &Job) -> JobView {
         let lease = job.lease().zip(job.holder()).map(|(lease, holder)| LeaseView {
             holder: holder.clone(),
             token: lease.token,
-            lease_expires_in_ms: lease.remaining_ms(self.clock),
+            lease_expires_in_ms: lease.remaining_ms(clock),
         });
         let report = job.report.as_deref();
         JobView {

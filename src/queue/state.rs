@@ -5,8 +5,8 @@ use std::{borrow::Cow, hash::Hash, sync::Arc};
 use imbl::OrdMap;
 
 use super::{
-    Answer, Claim, ClockMs, Command, Entry, JobId, JobNumber, JobState, Limits, Outcome, QueueName,
-    Rejection, RequestId, Rev, Tombstone, WallMs, WorkType, WorkerId, chain,
+    Answer, Claim, ClockMs, Command, Departed, Entry, JobId, JobNumber, JobState, Limits, Outcome,
+    QueueName, Rejection, RequestId, Rev, Tombstone, WallMs, WorkType, WorkerId, chain,
     indexes::{Indexes, Place},
     invariants,
     job::{EndState, Ending, Job, Phase},
@@ -47,6 +47,8 @@ pub struct State {
     pub(super) indexes: Box<Indexes>,
     /// The media type of the last payload: nearly all are the same, and share its bytes.
     pub(super) content_type: ContentType,
+    /// What the entry under way has buried so far; empty between entries.
+    pub(super) departed: Departed,
 }
 
 /// A cache, no part of the state: all are equal.
@@ -68,6 +70,8 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// What others may be waiting for, in the order in which it happened.
     pub changes: Vec<Change>,
+    /// The finished jobs that left the state for their tombstones, in the order in which they did.
+    pub departed: Departed,
 }
 
 /// A change that a waiting caller cares about. Derived, never stored.
@@ -143,7 +147,8 @@ impl State {
             })
             .collect();
         self.indexes.garbage.sweep();
-        let applied = Applied { outcomes, changes };
+        let departed = std::mem::take(&mut self.departed);
+        let applied = Applied { outcomes, changes, departed };
         self.hash = chain::link(self.hash, self.rev, entry, &applied);
         if cfg!(debug_assertions) {
             invariants::assert_after(self, &applied.changes);

@@ -74,8 +74,30 @@ pub struct NodeStatus {
     /// The gossip layer; absent while it is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swim: Option<Swim>,
+    /// Its archive of finished jobs. Nothing but the length of the history depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveStatus>,
     /// The totals of the queue, as this node has applied it.
     pub work: WorkStatus,
+}
+
+/// The archive in short. The counts but `jobs` and `bytes` are since the node started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArchiveStatus {
+    /// Whether it can be read, and takes jobs.
+    pub available: bool,
+    /// How many jobs it holds.
+    pub jobs: u64,
+    /// What their records take, bytes.
+    pub bytes: u64,
+    /// Jobs written.
+    pub written: u64,
+    /// Jobs that left the queue's state and were not written.
+    pub dropped: u64,
+    /// Records met that could not be read.
+    pub unreadable: u64,
+    /// What is the case, for people.
+    pub detail: String,
 }
 
 /// The gossip layer in short.

@@ -67,7 +67,8 @@ pub(super) fn freshness(fields: &mut Fields<'_>) -> Result<Freshness, ApiError> 
 }
 
 /// A whole job: the answer to `GET /work/get/{work_id}`, without its `rev`. Of a job that has left
-/// after its retention only a tombstone is kept: `work_id`, `state`, and the last `token`.
+/// after its retention only a tombstone is kept: `work_id`, `state`, and the last `token`; the rest may
+/// come from the archive of the node that answers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// Its id.
@@ -143,6 +144,9 @@ pub struct Job {
     /// Whether this is all that is left of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tombstone: bool,
+    /// Whether it has left the queue's state and this is what the node's archive has of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archived: bool,
 }
 
 /// One attempt at a job.

@@ -10,7 +10,8 @@ use std::{
 use quorate::{
     http::{HttpOptions, Limits, Operator, Server, serve},
     node::{
-        self, Consistency, FileSystem, Handle, MachineClock, Node, NodeOptions, RaftRuntime, Space,
+        self, Archive, Clock, Consistency, FileSystem, Handle, MachineClock, NoArchive, Node,
+        NodeOptions, RaftRuntime, Space,
     },
 };
 use raft::{Bootstrap, Disk, OsNet, Timing, disk::OsDisk};
@@ -33,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) space: Arc<dyn Space>,
     pub(crate) disk_reserve_bytes: u64,
+    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bootstrap: Bootstrap,
     pub(crate) timing: Timing,
     pub(crate) label: String,
@@ -51,6 +54,8 @@ impl Default for Setup {
             disk: Arc::new(OsDisk),
             space: Arc::new(FileSystem),
             disk_reserve_bytes: 0,
+            archive: Arc::new(NoArchive),
+            clock: Arc::new(MachineClock::start()),
             bootstrap: Bootstrap::Alone,
             timing: Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 },
             label: "n1".to_owned(),
@@ -108,8 +113,9 @@ impl Setup {
         let seed = u64::from(self.peer.port());
         let environment = node::Environment {
             raft: raft::Environment { disk: self.disk, net: Arc::new(OsNet), seed },
-            clock: Arc::new(MachineClock::start()),
+            clock: self.clock,
             space: self.space,
+            archive: self.archive,
         };
         let disk_reserve_bytes = self.disk_reserve_bytes;
         let options = NodeOptions { raft, limits: self.node, disk_reserve_bytes };

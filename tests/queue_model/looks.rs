@@ -72,7 +72,7 @@ pub(crate) fn compare_at_random(state: &State, model: &Model, seed: u64) -> Resu
     let ended = [None, Some(STATES[5 + below(4)])][below(2)];
     let (limit, mut history) = (below(6), model.history(ended));
     history.truncate(limit);
-    same("the history", &state.history(ended, limit), &history)?;
+    same("the history", &state.history(ended.as_slice(), limit), &history)?;
     let filter = Filter {
         queue: [None, Some(queue(QUEUES[below(4)]))][below(2)].clone(),
         states: (0..below(3)).map(|_| STATES[below(9)]).collect(),

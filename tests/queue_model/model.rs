@@ -185,7 +185,7 @@ impl Model {
                 steps -= 1;
             }
         }
-        Applied { outcomes, changes: self.changes.clone() }
+        Applied { outcomes, changes: self.changes.clone(), ..Applied::default() }
     }
 
     fn command(&mut self, command: &Command) -> Result<Answer, Rejection> {

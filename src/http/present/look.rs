@@ -51,14 +51,14 @@ pub(in crate::http) fn listed(
 }
 
 /// What a job takes of an answer, about: what its clients wrote in it.
-fn bytes_of(view: &JobView) -> usize {
+pub(in crate::http) fn bytes_of(view: &JobView) -> usize {
     let errors = view.attempts.iter().filter_map(|attempt| attempt.error.as_ref());
     let errors = errors.chain(&view.error).map(|error| error.len());
     let tags = view.tags.iter().map(|(key, value)| key.len() + value.len());
     let depends_on = view.depends_on.iter().map(|job| job.as_str().len());
-    let progress = view.progress.as_ref().map_or(0, bytes::Bytes::len);
+    let reported = view.progress.iter().chain(&view.result).map(bytes::Bytes::len).sum::<usize>();
     let texts = errors.chain(tags).chain(depends_on).sum::<usize>();
-    view.payload.bytes.len() + progress + texts
+    view.payload.bytes.len() + reported + texts
 }
 
 /// A job as the wire shows it. Checks that its payload is JSON, so not under the lock.
@@ -177,7 +177,14 @@ fn waited(totals: &QueueTotals, now: WallMs) -> Option<u64> {
     totals.oldest_pending.map(|added| now.0.saturating_sub(added.0))
 }
 
-fn whole(view: JobView, now: WallMs) -> Job {
+/// A job of the archive, as the wire shows it. Checks its payload too.
+pub(in crate::http) fn archived(view: JobView) -> Job {
+    // A finished job has no times that are left of something.
+    Job { archived: true, ..whole(view, WallMs::default()) }
+}
+
+/// A whole job, seen when the wall clock showed `now`.
+pub(in crate::http) fn whole(view: JobView, now: WallMs) -> Job {
     let (holder, lease) = view.lease.map_or((None, None), |lease| {
         (Some(lease.holder), Some((lease.token, lease.lease_expires_in_ms)))
     });
@@ -207,6 +214,7 @@ fn whole(view: JobView, now: WallMs) -> Job {
         group: view.group,
         tags: view.tags,
         tombstone: false,
+        archived: false,
     }
 }
 
@@ -216,6 +224,7 @@ fn left_over(view: TombstoneView) -> Job {
         state: view.state,
         token: view.token,
         tombstone: true,
+        archived: false,
         queue: None,
         work_type: None,
         payload: None,

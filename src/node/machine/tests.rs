@@ -1,12 +1,13 @@
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use super::*;
 use crate::{
     node::{
+        ArchiveQuery, ArchiveStatus, ArchiveUnavailable,
         codec::{encode_command, encode_entry},
         samples::{self, claim, complete},
     },
-    queue::{Answer, Command, Entry},
+    queue::{Answer, Cancel, Command, Entry, Job, JobView},
 };
 
 fn encoded(entry: &Entry) -> Bytes {
@@ -74,4 +75,46 @@ fn a_restored_machine_is_equal_and_of_another_generation() {
     assert_eq!(restored.state(), machine.state());
     assert_ne!(restored.generation(), machine.generation());
     assert!(machine.restore(&mut &bytes[1..]).is_err());
+}
+
+/// Keeps in memory what it is offered.
+#[derive(Debug, Default)]
+struct Shelf(Mutex<Vec<String>>);
+
+impl Archive for Shelf {
+    fn offer(&self, departed: Vec<Arc<Job>>) {
+        let ids = departed.iter().map(|job| job.view().id.to_string());
+        self.0.lock().unwrap().extend(ids);
+    }
+
+    fn find(&self, _: &JobId) -> Result<Option<JobView>, ArchiveUnavailable> {
+        unreachable!("the machine does not read it")
+    }
+
+    fn history(&self, _: &ArchiveQuery) -> Result<Vec<JobView>, ArchiveUnavailable> {
+        unreachable!("the machine does not read it")
+    }
+
+    fn status(&self) -> ArchiveStatus {
+        unreachable!("the machine does not look at it")
+    }
+}
+
+// Claim: the archive is offered a job when it leaves the state, so neither before nor twice, and a
+// machine restored from a snapshot goes on so.
+#[test]
+fn a_job_is_offered_to_the_archive_when_it_leaves_the_state() {
+    let shelf = Arc::new(Shelf::default());
+    let mut machine = Machine::new(Arc::new(Bells::with_archive(shelf.clone())));
+    let cancel = Command::Cancel(Cancel { job: samples::id("a") });
+    apply(&mut machine, 1, vec![samples::add("a"), samples::add("b"), cancel]);
+    let retention_ms = machine.state().limits().retention_ms;
+    apply(&mut machine, retention_ms, vec![]);
+    assert!(shelf.0.lock().unwrap().is_empty(), "it is still in the state");
+    let mut bytes = Vec::new();
+    Machine::write(machine.freeze(), &mut bytes).unwrap();
+    let mut restored = machine.restore(&mut &bytes[..]).unwrap();
+    apply(&mut restored, retention_ms + 1, vec![]);
+    apply(&mut restored, retention_ms + 2, vec![]);
+    assert_eq!(*shelf.0.lock().unwrap(), ["a"]);
 }

@@ -143,9 +143,9 @@ fn purged_jobs_are_listed_as_cancelled_at_once_and_in_the_history_once_cleared()
     assert_eq!(bench.state.list(&filter, None, 10).items.len(), 2);
     let filter = Filter { states: vec![JobState::Pending], ..Filter::default() };
     assert_eq!(bench.state.list(&filter, None, 10).items.len(), 0);
-    assert_eq!(bench.state.history(None, 10), []);
+    assert_eq!(bench.state.history(&[], 10), []);
     clear_up_to(&mut bench, 10);
-    assert_eq!(bench.state.history(None, 10).len(), 2);
+    assert_eq!(bench.state.history(&[], 10).len(), 2);
 }
 
 #[test]

@@ -732,6 +732,24 @@ fn adds_are_refused_while_every_tombstone_is_taken() {
     assert!(matches!(bench.state.job(&id_of("2")), Some(Found::Tombstone(_))));
 }
 
+#[test]
+fn a_buried_job_departs_once_whole_and_outside_the_chain() {
+    let mut bench = Bench::new();
+    bench.add(job("1")).unwrap();
+    let grant = bench.claim();
+    bench.complete(&grant).unwrap();
+    let before = bench.state.job(&id_of("1"));
+    let until = ClockMs(bench.state.clock().0 + 3_600_000);
+    let applied = bench.pass(3_600_000);
+    let [departed] = &applied.departed.0[..] else { panic!("one departed: {applied:?}") };
+    assert_eq!(Some(Found::Job(Box::new(departed.view()))), before);
+    assert_eq!(departed.retained_until(), Some(until));
+    assert_eq!(departed.content_bytes(), departed.view().payload.bytes.len());
+    let unseen = Applied { departed: Departed::default(), ..applied.clone() };
+    assert_eq!((chain::hash_of(&unseen), &unseen), (chain::hash_of(&applied), &applied));
+    assert!(bench.pass(1).departed.0.is_empty());
+}
+
 // ---- the revision and the chain (S16)
 
 /// api 1.rev.nothing-else
