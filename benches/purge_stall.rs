@@ -228,11 +228,11 @@ impl Bench {
         let has_claims = !commands.is_empty();
         let image = matches!(sharing, Sharing::Snapshot).then(|| self.state.freeze());
         let mut commands = commands;
-        let mut applies = Vec::new();
+        let mut each_took = Vec::new();
         loop {
             let entry = self.load.entry(commands);
             let (applied, took) = timed(|| self.state.apply(&entry));
-            applies.push(took);
+            each_took.push(took);
             for outcome in &applied.outcomes {
                 if let Ok(Answer::Claimed(claimed)) = &outcome.result {
                     assert!(claimed.is_empty(), "{claimed:?} was granted");
@@ -240,10 +240,10 @@ impl Bench {
             }
             let totals = self.state.totals();
             assert_eq!(totals.by_status.values().sum::<u64>(), totals.total);
-            check(&totals, applies.len() as u64);
+            check(&totals, each_took.len() as u64);
             if !self.state.deadlines().is_behind {
                 drop(image);
-                return Applies(applies);
+                return Applies(each_took);
             }
             commands = Vec::new();
             if has_claims {
