@@ -205,15 +205,15 @@ impl Shared {
 
     /// Turns it off for good: said once, with the reason. Files that are damaged are not opened again.
     pub(super) fn fail(&self, failure: &Failure) {
-        if !self.turn_off(&format!("the archive is off: {failure}")) {
-            return;
-        }
-        tracing::warn!(
-            reason = %failure,
-            "the archive of finished jobs is off; the node goes on without it"
-        );
+        // First: whoever finds it off finds the reason in its place.
         if let Failure::Damaged(reason) = failure {
             place::condemn(&self.options.directory, reason);
+        }
+        if self.turn_off(&format!("the archive is off: {failure}")) {
+            tracing::warn!(
+                reason = %failure,
+                "the archive of finished jobs is off; the node goes on without it"
+            );
         }
     }
 
