@@ -108,8 +108,14 @@ async fn a_snapshot_is_written_when_asked_for() {
     let log_index = written["log_index"].as_u64().unwrap();
     assert_eq!(written, json!({"status": "written", "node_id": "n1", "log_index": log_index}));
     assert!(log_index > 0);
-    let metrics = String::from_utf8(site.get("/metrics").await.body).unwrap();
-    assert!(metrics.contains(&format!("\nqueue_raft_snapshot_index {log_index}\n")), "{metrics}");
+    // The figures of a node follow a moment after what they tell of.
+    let told = async {
+        let line = format!("\nqueue_raft_snapshot_index {log_index}\n");
+        while !String::from_utf8(site.get("/metrics").await.body).unwrap().contains(&line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, told).await.expect("the metrics name the snapshot");
 }
 
 /// Asks for a backup and reads its answer's head.
