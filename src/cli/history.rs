@@ -1,13 +1,14 @@
 //! `queue history`: finished jobs.
 
-use clap::{Args, builder::PossibleValuesParser};
-use serde::Deserialize;
+use clap::Args;
 use serde_json::value::RawValue;
 
 use super::{
     Exit, Failure,
+    pages::items_of,
     report::{Cell, Report, Table, complain, for_people, shortened, state_name},
     session::Session,
+    states,
 };
 use crate::{
     client::Answer,
@@ -15,20 +16,16 @@ use crate::{
     wire::{HistoryResponse, Job},
 };
 
-/// The states that a finished job can be in.
-const STATES: [JobState; 4] =
-    [JobState::Completed, JobState::Failed, JobState::Cancelled, JobState::Expired];
-
 /// Show finished jobs, the last one first.
 ///
 /// Jobs that have left the queue's state come from the archive of the node that answers, as far as it
 /// has them.
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
-    /// Only jobs that ended so; several are comma-separated.
-    #[arg(long, value_name = "STATUS", value_delimiter = ',',
-          value_parser = PossibleValuesParser::new(STATES.map(JobState::as_str)))]
-    status: Vec<String>,
+    /// Only jobs that ended so; comma-separated or repeated.
+    #[arg(long = "status", visible_alias = "state", value_name = "STATUS",
+          value_parser = states::terminal(), value_delimiter = ',')]
+    states: Vec<JobState>,
     /// The most jobs, 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -37,9 +34,7 @@ pub(super) struct HistoryArgs {
 
 impl HistoryArgs {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
-        let is_asked = |state: &JobState| self.status.iter().any(|name| name == state.as_str());
-        let states: Vec<JobState> = STATES.into_iter().filter(is_asked).collect();
-        let answer = session.client.history(&states, self.limit).await?;
+        let answer = session.client.history(&self.states, self.limit).await?;
         if let Some(reason) = &answer.value.archive_unavailable
             && !session.look.is_json()
         {
@@ -54,20 +49,10 @@ fn report(answer: &Answer<HistoryResponse>) -> Report {
     let plain = |job: &Job| format!("{} {}", job.work_id, state_name(job.state));
     Report {
         json: answer.body.clone(),
-        items: Some(items_of(&answer.body)),
+        items: Some(items_of(&answer.body, "history")),
         plain: jobs.iter().map(plain).collect(),
         table: table(jobs),
     }
-}
-
-/// The jobs as they came.
-fn items_of(body: &[u8]) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Raw {
-        history: Vec<Box<RawValue>>,
-    }
-    let raw = serde_json::from_slice::<Raw>(body);
-    raw.map_or_else(|_| vec![], |raw| raw.history.iter().map(ToString::to_string).collect())
 }
 
 fn table(jobs: &[Job]) -> Table {
@@ -75,7 +60,7 @@ fn table(jobs: &[Job]) -> Table {
         return Table::of_pairs([("history", "no finished jobs".into())]);
     }
     Table {
-        header: vec!["WORK_ID", "STATE", "QUEUE", "TYPE", "ATTEMPTS", "AFTER", "OUTCOME", "FROM"],
+        header: vec!["WORK ID", "STATE", "QUEUE", "TYPE", "ATTEMPTS", "AFTER", "OUTCOME", "FROM"],
         rows: jobs.iter().map(row).collect(),
     }
 }

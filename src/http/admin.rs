@@ -37,6 +37,7 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The server lets this answer finish before it stops.
 pub(super) async fn shutdown(call: LocalCall) -> Result<Answer, Failure> {
+    call.0.no_query()?;
     let operator = call.operator()?;
     tracing::info!("told to stop by POST /admin/shutdown");
     operator.shut_down();
@@ -46,6 +47,7 @@ pub(super) async fn shutdown(call: LocalCall) -> Result<Answer, Failure> {
 }
 
 pub(super) async fn config(call: LocalCall) -> Result<Answer, Failure> {
+    call.0.no_query()?;
     let settings = call.operator()?.settings();
     Ok(Answer::ok(&ConfigResponse { settings }).seen(Freshness::Stale))
 }
@@ -59,6 +61,7 @@ pub(super) async fn change_config(mut call: LocalCall) -> Result<Answer, Failure
 }
 
 pub(super) async fn snapshot(call: LocalCall) -> Result<Answer, Failure> {
+    call.0.no_query()?;
     let handle = &call.0.site.handle;
     let written = timeout(SNAPSHOT_PATIENCE, handle.snapshot()).await;
     let log_index = written.map_err(|_| Unavailable::OutcomeUnknown)??;
@@ -68,6 +71,7 @@ pub(super) async fn snapshot(call: LocalCall) -> Result<Answer, Failure> {
 }
 
 pub(super) async fn backup(call: LocalCall) -> Result<Response, Failure> {
+    call.0.no_query()?;
     let backup = call.0.site.handle.backup(call.0.hold).await?;
     let Rev(rev) = backup.rev();
     let disposition = format!("attachment; filename=\"queue-{rev}.backup\"");

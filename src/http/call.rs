@@ -72,17 +72,20 @@ impl Call {
         std::mem::take(&mut self.body)
     }
 
-    /// The body of a call that takes no query. A parameter is refused by its name: whoever says
-    /// something there would else believe that it was heard.
+    /// The body of a call that takes no query.
     pub(super) fn body_alone(&mut self) -> Result<Bytes, ApiError> {
-        let Some(parameter) = self.query.as_deref().filter(|query| !query.is_empty()) else {
-            return Ok(self.take_body());
+        self.no_query()?;
+        Ok(self.take_body())
+    }
+
+    /// Refuses a parameter by its name where none is taken: whoever says something there would else
+    /// believe that it was heard.
+    pub(super) fn no_query(&self) -> Result<(), ApiError> {
+        let Some(query) = self.query.as_deref().filter(|query| !query.is_empty()) else {
+            return Ok(());
         };
-        let name = parameter.split(['=', '&']).next().unwrap_or_default();
-        Err(ApiError::invalid(
-            name,
-            "is in the query, which this call does not take; send it in the body",
-        ))
+        let name = query.split(['=', '&']).next().unwrap_or_default();
+        Err(ApiError::invalid(name, "is in the query, where this call takes nothing"))
     }
 
     /// A job with its identity: its own id, or one made from the caller's key for the request and its

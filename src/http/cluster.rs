@@ -15,16 +15,18 @@ use crate::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) async fn health(call: Call) -> Answer {
-    Answer::ok(&Health {
+pub(super) async fn health(call: Call) -> Result<Answer, Failure> {
+    call.no_query()?;
+    Ok(Answer::ok(&Health {
         status: "ok".to_owned(),
         node_id: call.site.handle.status().raft.me.label,
         version: VERSION.to_owned(),
         insecure: call.site.exposure == Exposure::Insecure,
-    })
+    }))
 }
 
 pub(super) async fn ready(call: Call) -> Result<Answer, Failure> {
+    call.no_query()?;
     let status = call.site.handle.status();
     let checks: Vec<Check> = status.checks.into_iter().map(check).collect();
     if status.is_ready {
@@ -45,6 +47,7 @@ fn check(check: node::Check) -> Check {
 }
 
 pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
+    call.no_query()?;
     let (work, rev) = read::totals(&call, Consistency::Stale).await?;
     let status = call.site.handle.status();
     let raft = status.raft;
@@ -83,7 +86,8 @@ fn archive(status: node::ArchiveStatus) -> wire::ArchiveStatus {
     }
 }
 
-pub(super) async fn election(call: Call) -> Answer {
+pub(super) async fn election(call: Call) -> Result<Answer, Failure> {
+    call.no_query()?;
     let status = call.site.handle.status();
     let (me, leader) = (status.raft.me, status.raft.leader);
     let body = ElectionStatus {
@@ -100,7 +104,7 @@ pub(super) async fn election(call: Call) -> Answer {
             cause: change.cause.to_owned(),
         }),
     };
-    Answer::ok(&body).seen(Freshness::Stale)
+    Ok(Answer::ok(&body).seen(Freshness::Stale))
 }
 
 /// `Role::Follower` is `follower`. The roles are the consensus crate's, which this room does not name.

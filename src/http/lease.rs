@@ -1,9 +1,13 @@
 //! `GET /lease/status`: how the leader stands with its quorum.
 
-use super::{answer::Answer, call::Call};
+use super::{
+    answer::{Answer, Failure},
+    call::Call,
+};
 use crate::wire::{Follower, Freshness, LeaseStatus, Reads};
 
-pub(super) async fn status(call: Call) -> Answer {
+pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
+    call.no_query()?;
     let handle = &call.site.handle;
     let (raft, quorum) = (handle.status().raft, handle.quorum());
     let is_leader = raft.leader.as_ref().is_some_and(|leader| leader.id == raft.me.id);
@@ -26,5 +30,5 @@ pub(super) async fn status(call: Call) -> Answer {
         commit_index: raft.commit_index,
         reads: Reads::ReadIndex,
     };
-    Answer::ok(&body).seen(Freshness::Stale)
+    Ok(Answer::ok(&body).seen(Freshness::Stale))
 }

@@ -30,6 +30,7 @@ type Labels<const N: usize> = [(&'static str, String); N];
 type Decimal = Gauge<f64, AtomicU64>;
 
 pub(super) async fn metrics(call: Call) -> Result<Response, Failure> {
+    call.no_query()?;
     let handle = &call.site.handle;
     let seen = handle.read(Consistency::Stale, call.hold, |state| (state.totals(), state.wall()));
     let view = seen.await?;

@@ -6,7 +6,7 @@ use schemars::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::Answer,
+    answer::{Answer, Failure},
     call::{Call, HOLD_MS_MAX},
     route::{Content, Route, SchemaOf},
     routes,
@@ -22,8 +22,9 @@ const ANSWER_HEADERS: [(&str, &str); 5] = [
     ("X-Request-Id", "The request's own, or one that was made."),
 ];
 
-pub(super) async fn openapi(_: Call) -> Answer {
-    Answer::ok(&document())
+pub(super) async fn openapi(call: Call) -> Result<Answer, Failure> {
+    call.no_query()?;
+    Ok(Answer::ok(&document()))
 }
 
 /// The document.

@@ -14,7 +14,7 @@ use crate::{
     node::{Consistency, Unavailable, View},
     queue::{Action, QueueName, Rejection},
     wire::{
-        ApiError, Done, NamesQuery, OperationRequest, QueueResponse, QueuesResponse, ReadQuery,
+        ApiError, Done, Freshness, NamesQuery, OperationRequest, QueueResponse, QueuesResponse,
         SetQueueRequest, SetQueueResponse,
     },
 };
@@ -31,7 +31,7 @@ pub(super) async fn list(call: Call) -> Result<Answer, Failure> {
 
 pub(super) async fn get(path: InPath, call: Call) -> Result<Answer, Failure> {
     let name = named_queue(path)?;
-    let freshness = ReadQuery::parse(call.query.as_deref())?.freshness;
+    let freshness = Freshness::parse(call.query.as_deref())?;
     let looked = |state: &crate::queue::State| look::queue(state, &name);
     let view = call.site.handle.read(consistency(freshness), call.hold, looked).await?;
     let View { value: Some(queue), rev } = view else {

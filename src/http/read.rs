@@ -60,7 +60,7 @@ async fn when_ended(
 }
 
 pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
-    let freshness = ReadQuery::parse(call.query.as_deref())?.freshness;
+    let freshness = Freshness::parse(call.query.as_deref())?;
     let (body, rev) = totals(&call, consistency(freshness)).await?;
     Ok(Answer::ok(&body).at(rev).seen(freshness))
 }
@@ -83,7 +83,7 @@ pub(super) async fn totals(
 
 pub(super) async fn for_node(path: InPath, call: Call) -> Result<Answer, Failure> {
     let worker = named("node_id", path, WorkerId::parse)?;
-    let freshness = ReadQuery::parse(call.query.as_deref())?.freshness;
+    let freshness = Freshness::parse(call.query.as_deref())?;
     let looked = |state: &crate::queue::State| look::held_by(state, &worker);
     let view = call.site.handle.read(consistency(freshness), call.hold, looked).await?;
     let (rev, (count, held)) = (view.rev, view.value);

@@ -10,7 +10,7 @@ use crate::{
     node::View,
     queue::{Action, WorkerId},
     wire::{
-        ApiError, Code, Done, NamesQuery, OperationRequest, ReadQuery, WorkerResponse,
+        ApiError, Code, Done, Freshness, NamesQuery, OperationRequest, WorkerResponse,
         WorkersResponse,
     },
 };
@@ -27,7 +27,7 @@ pub(super) async fn list(call: Call) -> Result<Answer, Failure> {
 
 pub(super) async fn get(path: InPath, call: Call) -> Result<Answer, Failure> {
     let id = named("node_id", path, WorkerId::parse)?;
-    let freshness = ReadQuery::parse(call.query.as_deref())?.freshness;
+    let freshness = Freshness::parse(call.query.as_deref())?;
     let looked = |state: &crate::queue::State| look::worker(state, &id);
     let view = call.site.handle.read(consistency(freshness), call.hold, looked).await?;
     let View { value: Some(worker), rev } = view else {

@@ -113,8 +113,7 @@ impl Spent {
         match (verb, self.ended_as) {
             (Verb::Start, _) if self.has_started => Some(Answer::Started(once)),
             (Verb::Complete, AttemptEnd::Completed) => {
-                let then = then().iter().map(|added| Added { once, ..added.clone() }).collect();
-                Some(Answer::Completed { once, then })
+                Some(Answer::Completed { once, then: then().to_vec() })
             }
             (Verb::Fail, AttemptEnd::Failed) => Some(match self.run_at {
                 Some(run_at) => Answer::Retrying { once, run_at },

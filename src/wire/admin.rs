@@ -64,13 +64,14 @@ pub struct ConfigChange {
 }
 
 impl ConfigChange {
-    /// Reads a body as values by key, as flags would give them. Which keys there are, and what values
-    /// they take, the server's configuration knows.
+    /// Reads a body as values by key, as flags would give them; `null` gives none. Which keys there
+    /// are, and what values they take, the server's configuration knows.
     pub fn parse(body: &[u8]) -> Result<BTreeMap<String, String>, ApiError> {
         let rest = Fields::of_body(body)?.into_rest();
         let values: BTreeMap<String, Value> =
             serde_json::from_str(&rest).expect("what was read as an object is one");
-        values.into_iter().map(|(key, value)| setting(key, &value)).collect()
+        let given = values.into_iter().filter(|(_, value)| !value.is_null());
+        given.map(|(key, value)| setting(key, &value)).collect()
     }
 }
 

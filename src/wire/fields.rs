@@ -92,8 +92,7 @@ impl<'body> Fields<'body> {
 
     fn of_text(text: &'body str) -> Result<Self, ApiError> {
         serde_json::from_str(text).map_err(|fault| match fault.classify() {
-            Category::Data => ApiError::new(Code::InvalidArgument, format!("{fault}."))
-                .with("field", duplicated_field(&fault)),
+            Category::Data => misfit(&fault),
             _ => ApiError::new(Code::InvalidJson, format!("The body is not JSON: {fault}.")),
         })
     }
@@ -348,10 +347,13 @@ enum Duration {
 
 const DUPLICATE: &str = "duplicate field `";
 
-fn duplicated_field(fault: &serde_json::Error) -> String {
+/// JSON, and not what it should be: a field stands twice in it, or it is no object.
+fn misfit(fault: &serde_json::Error) -> ApiError {
     let fault = fault.to_string();
-    let field = fault.strip_prefix(DUPLICATE).and_then(|rest| rest.rsplit_once('`'));
-    field.map_or_else(|| "body".to_owned(), |(field, _)| field.to_owned())
+    match fault.strip_prefix(DUPLICATE).and_then(|rest| rest.rsplit_once('`')) {
+        Some((field, _)) => ApiError::invalid(field, "was given twice; send it once"),
+        None => ApiError::invalid("body", "must be a JSON object"),
+    }
 }
 
 impl<'de> Deserialize<'de> for Fields<'de> {

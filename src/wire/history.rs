@@ -35,10 +35,7 @@ impl HistoryQuery {
     /// Reads the query.
     pub fn parse(query: Option<&str>) -> Result<Self, ApiError> {
         let parameters = query::parameters(query.unwrap_or_default(), KINDS)?;
-        let mut fields = Fields::none();
-        for (name, value) in &parameters {
-            fields.insert(name, value)?;
-        }
+        let mut fields = Fields::of_parameters(&parameters)?;
         let limit = fields.integer("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
         let read = Self {
             states: states(&mut fields)?,

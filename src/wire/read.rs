@@ -11,7 +11,7 @@ use crate::queue::{
     AttemptEnd, GroupName, JobId, JobState, QueueName, Rev, Token, WorkType, WorkerId,
 };
 
-/// The query of `GET /work/get/{work_id}`; `consistency` alone on the other reads.
+/// The query of `GET /work/get/{work_id}`. Other reads take `consistency` alone: [`Freshness::parse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
 pub struct ReadQuery {
     /// Answer when the job is terminal, or this has passed, ms, at most 60000.
@@ -34,6 +34,14 @@ pub enum Freshness {
 }
 
 impl Freshness {
+    /// Reads the query of a read that takes `consistency` alone.
+    pub fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        let parameters = query::parameters(query.unwrap_or_default(), query::Kinds::default())?;
+        let mut fields = Fields::of_parameters(&parameters)?;
+        let freshness = freshness(&mut fields)?;
+        fields.finish().map(|()| freshness)
+    }
+
     /// As in the query and in the header `X-Queue-Consistency`.
     pub const fn as_str(self) -> &'static str {
         match self {

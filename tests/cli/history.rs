@@ -90,7 +90,7 @@ fn history_shows_finished_jobs_in_every_format() {
     let lines = queue(&["history", "-o", "jsonl"]).with_code(0);
     assert_eq!(lines.lines().count(), 2);
     let table = queue(&["history", "-o", "table"]).with_code(0);
-    assert!(table.contains("WORK_ID") && table.contains("archive"), "{table}");
+    assert!(table.contains("WORK ID") && table.contains("archive"), "{table}");
     assert_eq!(queue(&["get", "old"]).with_code(0), "old cancelled");
     assert!(queue(&["history", "--status", "pending"]).complaint(2).contains("pending"));
     assert!(queue(&["history", "--limit", "1001"]).complaint(2).contains("1001"));

@@ -102,11 +102,21 @@ async fn a_query_parameter_that_a_call_does_not_take_is_named() {
         ("/work/retry?work_id=j", "work_id"),
         ("/queues/q/purge?x=1", "x"),
         ("/workers/w/drain?x=1", "x"),
+        ("/admin/snapshot?x=1", "x"),
     ] {
         site.refuses(path, json!({}), field).await;
     }
-    for path in ["/work/get/j?x=1", "/work/status?x=1", "/work/list?x=1", "/queues?x=1"] {
-        assert_eq!(site.get(path).await.failed(400, "invalid_argument")["field"], "x", "{path}");
+    let reads =
+        ["/work/get/j", "/work/status", "/work/list", "/work/history", "/queues", "/workers"];
+    let of_the_node = ["/health", "/ready", "/status", "/election/status", "/lease/status"];
+    let documents = ["/metrics", "/openapi.json", "/admin/backup"];
+    for path in reads.iter().chain(&of_the_node).chain(&documents) {
+        let refused = site.get(&format!("{path}?x=1")).await;
+        assert_eq!(refused.failed(400, "invalid_argument")["field"], "x", "{path}");
+    }
+    for path in ["/work/status", "/work/for-node/w", "/queues/q", "/workers/w"] {
+        let refused = site.get(&format!("{path}?wait_ms=1")).await;
+        assert_eq!(refused.failed(400, "invalid_argument")["field"], "wait_ms", "{path}");
     }
     assert_eq!(site.post("/work/add?", "{}").await.status, 201);
     assert_eq!(site.get("/work/status").await.json()["total_items"], 1);

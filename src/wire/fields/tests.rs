@@ -22,12 +22,14 @@ fn what_is_not_one_json_object_is_refused() {
     }
     assert_eq!(refusal(b"[]").code, Code::InvalidArgument);
     assert_eq!(refusal(b"1").details["field"], "body");
+    assert_eq!(refusal(b"[]").error, "`body` must be a JSON object.");
 }
 
 #[test]
 fn a_field_given_twice_is_refused_by_name() {
     let error = refusal(br#"{"queue":"a","queue":"b"}"#);
     assert_eq!((error.code, &error.details["field"]), (Code::InvalidArgument, &"queue".into()));
+    assert_eq!(error.error, "`queue` was given twice; send it once.");
 }
 
 #[test]

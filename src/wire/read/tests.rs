@@ -13,6 +13,15 @@ fn a_read_says_how_fresh_and_how_patient_it_is() {
 }
 
 #[test]
+fn a_read_that_never_waits_takes_no_waiting_time() {
+    assert_eq!(Freshness::parse(Some("consistency=stale")).unwrap(), Freshness::Stale);
+    assert_eq!(Freshness::parse(None).unwrap(), Freshness::Linearizable);
+    for (query, field) in [("consistency=maybe", "consistency"), ("wait_ms=5", "wait_ms")] {
+        assert_eq!(Freshness::parse(Some(query)).unwrap_err().details["field"], field);
+    }
+}
+
+#[test]
 fn a_job_comes_back_from_its_answer() {
     let golden = r#"{"work_id":"j","state":"running","queue":"q","work_type":"t","payload":{ "a":1 },"priority":50,"attempt":1,"max_attempts":3,"attempts":[{"attempt":1,"token":5,"node_id":"w","claimed_at_ms":2}],"token":5,"node_id":"w","lease_expires_in_ms":10,"added_at_ms":1,"tags":{},"rev":6}"#;
     let read: GetResponse = serde_json::from_str(golden).unwrap();

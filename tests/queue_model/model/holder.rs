@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use quorate::queue::{
-    Added, Answer, AttemptEnd, Backoff, Beat, BeatStatus, Beaten, Complete, Fail, Heartbeat,
-    Holding, JobId, JobState, Once, Rejection, Release, Retry, Token, WallMs, WorkerId,
+    Answer, AttemptEnd, Backoff, Beat, BeatStatus, Beaten, Complete, Fail, Heartbeat, Holding,
+    JobId, JobState, Once, Rejection, Release, Retry, Token, WallMs, WorkerId,
 };
 
 use super::{Attempt, End, Model};
@@ -185,11 +185,10 @@ fn again(verb: Verb, attempt: &Attempt, has_job: bool) -> Option<Answer> {
     let once = Once::Duplicate;
     // A tombstone has forgotten the jobs of `then`.
     let then = end.then.iter().filter(|_| has_job);
-    let then = then.cloned().map(|added| Added { once, ..added });
     match (verb, end.how) {
         (Verb::Start, _) if attempt.started => Some(Answer::Started(once)),
         (Verb::Complete, AttemptEnd::Completed) => {
-            Some(Answer::Completed { once, then: then.collect() })
+            Some(Answer::Completed { once, then: then.cloned().collect() })
         }
         (Verb::Fail, AttemptEnd::Failed) => Some(match end.run_at {
             Some(run_at) => Answer::Retrying { once, run_at: WallMs(run_at) },
