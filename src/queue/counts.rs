@@ -1,8 +1,8 @@
 //! The numbers that status shows, kept at every change: never a scan (S14).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter::Peekable,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use super::{
@@ -28,8 +28,10 @@ pub(super) struct QueueCounts {
     pub(super) bytes: u64,
     /// The unfinished jobs: those that no purge covers.
     pub(super) unfinished: Unfinished,
-    /// The jobs that a purge covers and that are not cleared. They are counted as cancelled.
-    pub(super) purged: Unfinished,
+    /// The jobs that a purge covers and that are not cleared, those of each purge of the queue's
+    /// record apart, in its order: to bring them together would cost as much as they are. They are
+    /// counted as cancelled.
+    pub(super) purged: Vec<Unfinished>,
     /// The finished jobs by state, in add order.
     ended: [BTreeSet<JobNumber>; STATES.len() - FIRST_TERMINAL],
 }
@@ -134,25 +136,35 @@ impl Counts {
         }
     }
 
-    /// A job that a purge covers has come into the state.
-    pub(super) fn enter_purged(&mut self, job: &Job) {
+    /// A job has come into the state that a purge covers, the one in this place of its queue's.
+    pub(super) fn enter_purged(&mut self, job: &Job, place: usize) {
         self.by_state.raise(JobState::Cancelled);
         let queue = self.queue_of(job);
         queue.by_state.raise(JobState::Cancelled);
-        queue.purged.insert(job);
+        let purges = queue.purged.len().max(place + 1);
+        queue.purged.resize_with(purges, Unfinished::default);
+        queue.purged[place].insert(job);
     }
 
-    /// A job is about to leave its phase.
+    /// A job is about to be cleared, one of the purge in this place, which goes with its last.
+    pub(super) fn clear(&mut self, job: &Job, place: usize) {
+        let purged = &mut self.queue_of(job).purged;
+        purged[place].remove(job);
+        if purged[place].len() == 0 {
+            purged.remove(place);
+        }
+    }
+
+    /// A job is about to leave its phase. One that a purge covers is being cleared.
     pub(super) fn leave(&mut self, job: &Job) {
         let mut state = job.state();
         let queue = self.queue_of(job);
         if let Some(ended) = queue.ended(state) {
             ended.remove(&job.number);
-        } else if queue.purged.remove(job) {
-            state = JobState::Cancelled;
-        } else {
-            queue.unfinished.remove(job);
+        } else if queue.unfinished.remove(job) {
             queue.bytes -= job.size();
+        } else {
+            state = JobState::Cancelled;
         }
         queue.by_state.lower(state);
         self.by_state.lower(state);
@@ -160,21 +172,22 @@ impl Counts {
 
     /// Counts every unfinished job of a queue as cancelled. Returns how many they are.
     ///
-    /// It costs the same for any number of them, unless an earlier purge is not cleared: then it is
-    /// the lesser of both numbers that counts.
+    /// It costs the same for any number of them.
     pub(super) fn purge(&mut self, queue: &QueueName) -> u64 {
         let Some(queue) = self.queues.get_mut(queue) else { return 0 };
         let before = queue.by_state;
         queue.by_state.cancel(&before);
         self.by_state.cancel(&before);
         queue.bytes = 0;
-        queue.purged.absorb(std::mem::take(&mut queue.unfinished));
+        if before.unfinished() > 0 {
+            queue.purged.push(std::mem::take(&mut queue.unfinished));
+        }
         before.unfinished()
     }
 
     /// Whether a purge covers an unfinished job.
     pub(super) fn is_purged(&self, job: &Job) -> bool {
-        self.queues.get(&job.queue).is_some_and(|queue| queue.purged.contains(job))
+        self.queues.get(&job.queue).is_some_and(|queue| !queue.unfinished.contains(job))
     }
 
     /// The same of a queue that may have no jobs.
@@ -196,10 +209,9 @@ impl QueueCounts {
     /// The jobs in a terminal state, in add order; those that are only covered by a purge as well.
     pub(super) fn in_terminal_state(&self, state: JobState) -> impl Iterator<Item = JobNumber> {
         let ended = (state as usize).checked_sub(FIRST_TERMINAL).map(|place| &self.ended[place]);
-        let purged = (state == JobState::Cancelled).then_some(&self.purged);
-        let parts =
-            [ended, purged.map(|purged| &purged.pending), purged.map(|purged| &purged.others)];
-        in_order(parts.map(|part| part.into_iter().flatten().copied().peekable()))
+        let purged = if state == JobState::Cancelled { &self.purged[..] } else { &[] };
+        let parts = purged.iter().flat_map(|purged| [&purged.pending, &purged.others]);
+        in_order(ended.into_iter().chain(parts))
     }
 
     fn ended(&mut self, state: JobState) -> Option<&mut BTreeSet<JobNumber>> {
@@ -207,14 +219,18 @@ impl QueueCounts {
     }
 }
 
-/// The least of all the parts' firsts, again and again.
-fn in_order<Part>(mut parts: [Peekable<Part>; 3]) -> impl Iterator<Item = JobNumber>
-where
-    Part: Iterator<Item = JobNumber>,
-{
+/// The numbers of all the parts, the least first.
+fn in_order<'parts>(
+    parts: impl Iterator<Item = &'parts BTreeSet<JobNumber>>,
+) -> impl Iterator<Item = JobNumber> {
+    let mut parts: Vec<_> = parts.map(|part| part.iter().copied()).collect();
+    let firsts = parts.iter_mut().enumerate();
+    let firsts = firsts.filter_map(|(place, part)| Some(Reverse((part.next()?, place))));
+    let mut firsts: BinaryHeap<_> = firsts.collect();
     std::iter::from_fn(move || {
-        let firsts = parts.iter_mut().filter_map(|part| Some((*part.peek()?, part)));
-        firsts.min_by_key(|first| first.0)?.1.next()
+        let Reverse((least, place)) = firsts.pop()?;
+        firsts.extend(parts[place].next().map(|next| Reverse((next, place))));
+        Some(least)
     })
 }
 
@@ -249,19 +265,6 @@ impl Unfinished {
     pub(super) fn first_pending(&self) -> Option<JobNumber> {
         self.pending.first().copied()
     }
-
-    fn absorb(&mut self, more: Self) {
-        absorb(&mut self.pending, more.pending);
-        absorb(&mut self.others, more.others);
-    }
-}
-
-/// Adds the lesser set to the greater one.
-fn absorb(set: &mut BTreeSet<JobNumber>, mut more: BTreeSet<JobNumber>) {
-    if set.len() < more.len() {
-        std::mem::swap(set, &mut more);
-    }
-    set.extend(more);
 }
 
 #[cfg(test)]

@@ -115,9 +115,9 @@ impl Indexes {
     pub(super) fn add(&mut self, job: &Job, queue: Option<&QueueRecord>) {
         self.ids.insert(job.id.clone(), Place::Job(job.number));
         self.counts.add(job);
-        let end = queue.and_then(|queue| queue.end_of(job.number));
-        if end.is_some() && !job.state().is_terminal() {
-            self.counts.enter_purged(job);
+        let purge = queue.and_then(|queue| queue.purge_of(job.number));
+        if let Some(place) = purge.filter(|_| !job.state().is_terminal()) {
+            self.counts.enter_purged(job, place);
             self.enter_order(job);
         } else {
             self.enter(job);

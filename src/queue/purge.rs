@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, AttemptEnd, Change, Job, JobNumber, JobState, Once, QueueName, QueueRecord, Rejection,
     State,
+    counts::Unfinished,
     job::{EndState, Ended, Ending, Phase},
 };
 
@@ -89,31 +90,46 @@ impl State {
 
     /// The end of a job that a purge covers and that is not cleared; the oldest such purge counts.
     pub(super) fn purged_as(&self, job: &Job) -> Option<Ending> {
+        self.purge_of(job).map(|place| self.queues[&job.queue].purges[place].ending)
+    }
+
+    /// The place of that purge among those of its queue.
+    fn purge_of(&self, job: &Job) -> Option<usize> {
         let purging = &self.indexes.bounds.purging;
         if purging.is_empty() || job.state().is_terminal() || !purging.contains(&job.queue) {
             return None;
         }
-        self.queues.get(&job.queue)?.end_of(job.number)
+        self.queues.get(&job.queue)?.purge_of(job.number)
     }
 
     /// Clears the next purged job: queues by name, and of a queue in add order. False when there is
     /// none.
     pub(super) fn clear_next(&mut self, changes: &mut Vec<Change>) -> bool {
         let Some(queue) = self.indexes.bounds.purging.first() else { return false };
-        let counts = self.indexes.counts.queues.get(queue);
-        let first = counts.and_then(|counts| counts.purged.first());
+        let first = self.first_purged(queue);
         self.clear(first.expect("a queue is purging while it has purged jobs"), changes)
+    }
+
+    /// The first purged job of a queue.
+    fn first_purged(&self, queue: &QueueName) -> Option<JobNumber> {
+        let oldest = self.queues.get(queue)?.purges.first()?;
+        let purged = &self.indexes.counts.queues.get(queue)?.purged;
+        // Later purges cover later jobs, but for those that were put back after the oldest.
+        let looked_at = if oldest.spared.is_empty() { 1 } else { purged.len() };
+        purged.iter().take(looked_at).filter_map(Unfinished::first).min()
     }
 
     /// Does what is left to do about a job that a purge covers, which frees its group and wakes
     /// whoever waits for it. No revision: it was cancelled by then. False when none covers it.
     pub(super) fn clear(&mut self, number: JobNumber, changes: &mut Vec<Change>) -> bool {
-        let job = self.job_numbered(number);
-        let Some(ending) = self.purged_as(job) else { return false };
+        let job = self.job_numbered(number).clone();
+        let Some(place) = self.purge_of(&job) else { return false };
+        let ending = self.queues[&job.queue].purges[place].ending;
+        self.indexes.counts.clear(&job, place);
         let queue = job.queue.clone();
+        drop(job); // It is not copied if nobody shares it.
         self.replace(number, changes, |job| end(job, ending));
         self.edit_purges(&queue, |purges| {
-            let place = covering(purges, number).expect("a purge covered it just now");
             purges[place].left -= 1;
             if purges[place].left == 0 {
                 purges.remove(place);
@@ -147,9 +163,9 @@ impl State {
 }
 
 impl QueueRecord {
-    /// What its purges made of an unfinished job of it; `None`: no purge covers it.
-    pub(super) fn end_of(&self, number: JobNumber) -> Option<Ending> {
-        covering(&self.purges, number).map(|place| self.purges[place].ending)
+    /// The place of the oldest of its purges that covers an unfinished job of it.
+    pub(super) fn purge_of(&self, number: JobNumber) -> Option<usize> {
+        covering(&self.purges, number)
     }
 }
 

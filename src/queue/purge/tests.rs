@@ -263,6 +263,28 @@ fn entries_clear_a_bounded_number_in_add_order_and_raise_no_revision() {
 }
 
 #[test]
+fn many_purges_of_one_queue_are_cleared_in_add_order_also_of_jobs_put_back_between() {
+    let mut bench = uncleared();
+    for numbers in [1..=3, 4..=5, 6..=7] {
+        let count = numbers.clone().count() as u64;
+        add_all(&mut bench, numbers);
+        assert_eq!(count_in(&purge(&mut bench)), count);
+    }
+    assert_restores(&bench);
+    assert_eq!(clear_up_to(&mut bench, 1).changes, [ended("1")]);
+    for id in ["6", "1", "4"] {
+        bench.act(Action::RetryJob(id_of(id))).unwrap();
+    }
+    assert_eq!(count_in(&purge(&mut bench)), 3, "those that were put back, under a fourth purge");
+    assert_restores(&bench);
+    for id in ["1", "2", "3", "4", "5", "6", "7"] {
+        assert_eq!(clear_up_to(&mut bench, 1).changes, [ended(id)]);
+        assert_restores(&bench);
+    }
+    assert!(!bench.state.deadlines().is_behind);
+}
+
+#[test]
 fn queues_are_cleared_by_name() {
     let mut bench = uncleared();
     for (id, name) in [("1", "b"), ("2", "a"), ("3", "b"), ("4", "a")] {
