@@ -242,7 +242,8 @@ impl Line {
     /// No bell of these is passed on: everyone was rung.
     fn ring_all_of(&mut self, queue: &QueueName) {
         let named = (Some(queue.clone()), None);
-        let of_queue = self.by_key.range(named..).take_while(|(key, _)| key.0.as_ref() == Some(queue));
+        let of_queue =
+            self.by_key.range(named..).take_while(|(key, _)| key.0.as_ref() == Some(queue));
         let of_any = self.by_key.iter().take_while(|(key, _)| key.0.is_none());
         let turns: BTreeSet<Turn> =
             of_any.chain(of_queue).flat_map(|(_, turns)| turns).copied().collect();
