@@ -106,8 +106,10 @@ impl Body {
     /// Reads every job of the state, page by page, and puts them into the history.
     async fn read(&self, handle: &Handle) -> turmoil::Result {
         let view = handle.read(Consistency::Linearizable, READ_HOLD, all_jobs).await?;
-        let jobs = view.value.len() as u64;
-        for job in view.value {
+        let checked: Vec<_> =
+            view.value.into_iter().filter(|job| workload::is_checked(&job.queue)).collect();
+        let jobs = checked.len() as u64;
+        for job in checked {
             self.recorder.final_job(JobLine { node: self.name.to_owned(), job: job_view(&job) });
         }
         self.recorder.final_end(ReadEnd { node: self.name.to_owned(), rev: view.rev.0, jobs });

@@ -1,6 +1,7 @@
 //! What the clients saw, judged as it happens, and the trace of the run.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -27,6 +28,7 @@ struct Inner {
     trace: Box<dyn Write + Send>,
     untraced: Option<io::Error>,
     completed: [u64; 3],
+    others: BTreeMap<&'static str, u64>,
 }
 
 impl Inner {
@@ -98,6 +100,7 @@ impl Recorder {
             trace,
             untraced: None,
             completed: [0; 3],
+            others: BTreeMap::new(),
         })))
     }
 
@@ -134,6 +137,16 @@ impl Recorder {
         record["type"] = "final_end".into();
         inner.trace(&record);
         inner.judge.on_final_end(end);
+    }
+
+    /// Counts something that no checker looks at.
+    pub fn count(&self, what: &'static str) {
+        *self.inner().others.entry(what).or_default() += 1;
+    }
+
+    /// How often that was counted.
+    pub fn counted(&self, what: &'static str) -> u64 {
+        self.inner().others.get(what).copied().unwrap_or(0)
     }
 
     /// How many operations ended as ok, fail and info.

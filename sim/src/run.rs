@@ -18,6 +18,7 @@ use crate::{
     oracle::{Disk, Oracle},
     recorder::Recorder,
     schedule::{self, HOSTS},
+    workload::OPERATIONS,
 };
 
 /// Faults begin after this, when the cluster has formed, and not after that.
@@ -45,13 +46,19 @@ pub struct Outcome {
 impl Outcome {
     /// What a run must have seen, and has not.
     pub fn untested(&self) -> Vec<&'static str> {
-        const NEEDED: [&str; 6] = [
+        const NEEDED: [&str; 12] = [
             "leader crashes",
             "leader partitions",
             "ambushes",
             "info",
             "hashes agreed",
             "snapshot index",
+            "limits",
+            "pauses",
+            "purges",
+            "bulk retries",
+            "drains",
+            "repeats",
         ];
         let is_missing =
             |name: &&str| self.coverage.iter().any(|(known, count)| known == name && *count == 0);
@@ -179,7 +186,7 @@ impl Run<'_> {
     fn coverage(&self, recorder: &Recorder) -> Vec<(&'static str, u64)> {
         let [ok, fail, info] = recorder.completed();
         let counts = self.cluster.counts;
-        vec![
+        let mut coverage = vec![
             ("ok", ok),
             ("fail", fail),
             ("info", info),
@@ -193,6 +200,8 @@ impl Run<'_> {
             ("hashes agreed", self.oracle.agreed),
             ("snapshot index", self.oracle.snapshot_index),
             ("snapshots installed", self.oracle.snapshots_installed),
-        ]
+        ];
+        coverage.extend(OPERATIONS.map(|what| (what, recorder.counted(what))));
+        coverage
     }
 }

@@ -1,5 +1,6 @@
 //! What the clients of one host do: producers add, repeat and cancel; workers claim and then finish,
-//! fail, give back, oversleep or vanish. Everything is drawn from the host's seed.
+//! fail, give back, oversleep or vanish; an operator (`operate.rs`) gets in the way of both. Everything
+//! is drawn from the host's seed.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,9 +9,10 @@ use jepsen_like::history::{Failure, Function};
 use quorate::{
     node::{Handle, Unavailable},
     queue::{
-        Add, Answer, Backoff, Beat, BeatStatus, Cancel, Claim, Claimed, Command, Complete, Delay,
-        Fail, Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Once, Outcome, Payload,
-        QueueName, Rejection, Release, RequestId, Retry, Token, WorkType, WorkerId,
+        Action, Add, Answer, Backoff, Beat, BeatStatus, Cancel, Claim, Claimed, Command, Complete,
+        Delay, Fail, Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Once, Operation,
+        Outcome, Payload, QueueName, Rejection, Release, RequestId, Retry, Token, WorkType,
+        WorkerId,
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -21,6 +23,15 @@ use crate::{
     host::Phase,
     recorder::{Call, Ending, Process, Recorder},
 };
+
+mod operate;
+
+pub use operate::OPERATIONS;
+
+/// The queue whose jobs are in the checked history.
+const QUEUE: &str = "default";
+/// The queue whose jobs are not ([`is_checked`]).
+const AGAIN: &str = "again";
 
 /// How long a node may hold a request.
 const HOLD: Duration = Duration::from_millis(1_500);
@@ -33,9 +44,17 @@ const WORKERS: u64 = 3;
 /// How many attempts a job has.
 const ATTEMPTS: u32 = 6;
 
+/// Whether the history knows of a job of this queue. A retry in bulk puts back jobs that nobody names,
+/// and their completions begin anew: S4 and S6 would have to know which, also when the answer is lost.
+/// So it has a queue of its own. (S4 and S6 leave out a job that was put back by its name.)
+pub fn is_checked(queue: &QueueName) -> bool {
+    queue.as_str() != AGAIN
+}
+
 /// One client of one host.
 struct Client {
     handle: Handle,
+    recorder: Recorder,
     process: Process,
     rng: StdRng,
     phase: watch::Receiver<Phase>,
@@ -55,6 +74,7 @@ pub async fn run(
 ) {
     let client = |number: u64| Client {
         handle: handle.clone(),
+        recorder: recorder.clone(),
         process: recorder.process(host),
         rng: StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(number)),
         phase: phase.clone(),
@@ -65,6 +85,8 @@ pub async fn run(
     for number in 1..=WORKERS {
         tasks.push(tokio::task::spawn_local(client(number).work()));
     }
+    let workers = (1..=WORKERS).map(|number| client(number).worker()).collect();
+    tasks.push(tokio::task::spawn_local(client(WORKERS + 1).operate(workers)));
     for task in tasks {
         task.await.expect("a client ends by itself");
     }
@@ -75,6 +97,7 @@ pub async fn barrier(host: &str, life: u64, handle: &Handle, recorder: &Recorder
     let (_, phase) = watch::channel(Phase::Read);
     let mut client = Client {
         handle: handle.clone(),
+        recorder: recorder.clone(),
         process: recorder.process(host),
         rng: StdRng::seed_from_u64(life),
         phase,
@@ -91,6 +114,10 @@ impl Client {
         while self.pause(20, 250).await {
             let old = (!recent.is_empty()).then(|| self.rng.random_range(0..recent.len()));
             match (self.rng.random_range(0..20), old) {
+                (6, Some(old)) => {
+                    let job = recent[old].0.clone();
+                    self.retry(&job).await;
+                }
                 (0..=3, Some(old)) => {
                     let (job, content) = recent[old].clone();
                     self.add(&job, content).await;
@@ -173,13 +200,31 @@ impl Client {
     async fn add(&mut self, job: &JobId, content: u64) {
         let args = json!({"payload": {"n": content}});
         let call = Call { job: Some(job.to_string()), args, ..Call::default() };
-        let command = Command::Add(Add { jobs: vec![new_job(job.clone(), content)] });
+        let command = Command::Add(Add { jobs: vec![new_job(QUEUE, job.clone(), content)] });
         self.ask(Function::Add, call, command).await;
     }
 
     async fn cancel(&mut self, job: &JobId) {
         let call = Call { job: Some(job.to_string()), ..Call::default() };
         self.ask(Function::Cancel, call, Command::Cancel(Cancel { job: job.clone() })).await;
+    }
+
+    /// The name under which it claims.
+    fn worker(&self) -> WorkerId {
+        name(&self.name, WorkerId::parse)
+    }
+
+    async fn retry(&mut self, job: &JobId) {
+        let call = Call { job: Some(job.to_string()), ..Call::default() };
+        let command = self.operation(Action::RetryJob(job.clone()));
+        self.ask(Function::Retry, call, command).await;
+    }
+
+    /// An operation under an id of its own.
+    fn operation(&mut self, action: Action) -> Command {
+        self.made += 1;
+        let request_id = name(&format!("{}.{}", self.name, self.made), RequestId::parse);
+        Command::Operate(Operation { request_id, action })
     }
 
     async fn start(&mut self, holding: &Holding) {
@@ -192,7 +237,7 @@ impl Client {
         if self.rng.random_range(0..10) == 0 {
             self.made += 1;
             let job = name(&format!("{}.then.{}", self.name, self.made), JobId::parse);
-            then.push(new_job(job, self.made));
+            then.push(new_job(QUEUE, job, self.made));
         }
         let added: Vec<Value> = then
             .iter()
@@ -243,9 +288,9 @@ impl Client {
         let lease_ms = self.rng.random_range(200..900);
         let request = format!("r{}", self.made);
         let claim = Claim {
-            worker: name(&self.name, WorkerId::parse),
+            worker: self.worker(),
             session: None,
-            queues: Vec::new(),
+            queues: vec![name(QUEUE, QueueName::parse)],
             work_types: Vec::new(),
             max: 1,
             lease_ms: Some(lease_ms),
@@ -284,10 +329,10 @@ fn name<T, E: std::fmt::Debug>(text: &str, parse: fn(&str) -> Result<T, E>) -> T
     parse(text).expect("the workload makes valid names")
 }
 
-fn new_job(id: JobId, content: u64) -> NewJob {
+fn new_job(queue: &str, id: JobId, content: u64) -> NewJob {
     NewJob {
         id,
-        queue: name("default", QueueName::parse),
+        queue: name(queue, QueueName::parse),
         work_type: name("default", WorkType::parse),
         payload: Payload {
             bytes: Bytes::from(json!({"n": content}).to_string()),
@@ -356,17 +401,23 @@ fn answered(rev: u64, answer: Answer) -> Ending {
         | Answer::Retrying { once: first, .. }
         | Answer::Failed(first)
         | Answer::Released(first)
-        | Answer::Cancelled(first) => once(first),
+        | Answer::Cancelled(first)
+        | Answer::Retried { once: first, .. }
+        | Answer::QueueSet { once: first, .. }
+        | Answer::Purged { once: first, .. }
+        | Answer::QueueDeleted(first)
+        | Answer::DrainSet(first) => once(first),
     }
 }
 
 fn code(rejection: &Rejection) -> &'static str {
     match rejection {
-        Rejection::JobNotFound { .. } => "not_found",
+        Rejection::JobNotFound { .. } | Rejection::QueueNotFound { .. } => "not_found",
         Rejection::StaleToken { .. } => "stale_token",
         Rejection::WrongState { .. } => "wrong_state",
         Rejection::JobIdConflict { .. } | Rejection::RequestIdConflict => "id_conflict",
         Rejection::Full { .. } => "queue_full",
+        Rejection::QueueNotEmpty { .. } => "queue_not_empty",
         Rejection::Invalid { .. } => "invalid_argument",
         Rejection::DependencyCycle { .. } => "dependency_cycle",
     }

@@ -1,6 +1,9 @@
 //! What every request passes on its way in, and every answer on its way out.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{Router, extract::Request, response::IntoResponse};
 use hyper::{
@@ -111,7 +114,7 @@ fn head_bytes(uri: &Uri, headers: &HeaderMap) -> usize {
 }
 
 /// The host that the client meant to reach, with its port; `None` from HTTP/1.0 clients.
-fn host<'request>(
+pub(super) fn host<'request>(
     uri: &'request Uri,
     headers: &'request HeaderMap,
 ) -> Result<Option<&'request str>, ApiError> {
@@ -136,6 +139,13 @@ fn check_host(host: Option<&str>, bound: SocketAddr) -> Result<(), ApiError> {
     }
     let error = format!("This node answers to localhost and {}, not to {name:?}.", bound.ip());
     Err(ApiError::new(Code::Forbidden, error).with("field", "Host"))
+}
+
+/// Whether nobody else can have that name point at this machine: it is an address, or `localhost`.
+pub(super) fn is_nobody_elses(host: &str) -> bool {
+    let name = without_port(host);
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    is_address || name.eq_ignore_ascii_case("localhost")
 }
 
 fn without_port(host: &str) -> &str {
@@ -187,6 +197,16 @@ mod tests {
             assert_eq!(check_host(Some(host), bound).unwrap_err().code, Code::Forbidden, "{host}");
         }
         assert!(check_host(Some("queue.example"), "0.0.0.0:8770".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_others_can_point_here_is_told_from_an_address() {
+        for host in ["localhost:8770", "LocalHost", "127.0.0.1", "[::1]:8770", "10.1.2.3:8770"] {
+            assert!(is_nobody_elses(host), "{host}");
+        }
+        for host in ["evil.example:8770", "n1", "", "127.0.0.1.evil.example", "localhost.example"] {
+            assert!(!is_nobody_elses(host), "{host}");
+        }
     }
 
     #[test]

@@ -7,7 +7,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{answer::Failure, call::Call, gate::Site};
+use super::{
+    answer::Failure,
+    call::Call,
+    gate::{self, Site},
+};
 use crate::wire::{ApiError, Code, Setting};
 
 /// The process around the server: whoever composes one tells it what to do when it is ordered about.
@@ -42,12 +46,30 @@ impl FromRequest<Site> for LocalCall {
 
     async fn from_request(request: Request, site: &Site) -> Result<Self, Response> {
         let peer = request.extensions().get::<Peer>().copied();
+        let checked = check_host(&request);
         let call = Call::from_request(request, site).await?;
-        if peer.is_some_and(Peer::is_local) {
-            return Ok(Self(call));
+        let checked = checked.and_then(|()| check_peer(peer));
+        checked.map(|()| Self(call)).map_err(|error| Failure::from(error).into_response())
+    }
+}
+
+fn check_peer(peer: Option<Peer>) -> Result<(), ApiError> {
+    if peer.is_some_and(Peer::is_local) {
+        return Ok(());
+    }
+    let error = "/admin/* answers to connections from the node's own machine alone.";
+    Err(ApiError::new(Code::Forbidden, error))
+}
+
+/// A page that a browser of this machine shows connects from here as well, and DNS rebinding gives it
+/// this server as its origin. A server on an open address goes by any name but for this.
+fn check_host(request: &Request) -> Result<(), ApiError> {
+    match gate::host(request.uri(), request.headers())? {
+        Some(host) if !gate::is_nobody_elses(host) => {
+            let error = format!("/admin/* answers to localhost and addresses, not to {host:?}.");
+            Err(ApiError::new(Code::Forbidden, error).with("field", "Host"))
         }
-        let error = "/admin/* answers to connections from the node's own machine alone.";
-        Err(Failure::from(ApiError::new(Code::Forbidden, error)).into_response())
+        _ => Ok(()),
     }
 }
 
@@ -65,6 +87,17 @@ impl LocalCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_was_rebound_to_this_machine_orders_nothing() {
+        let to = |host: &str| {
+            let request = Request::builder().uri("/admin/shutdown").header("Host", host);
+            check_host(&request.body(axum::body::Body::empty()).unwrap())
+        };
+        assert_eq!(to("evil.example:8770").unwrap_err().code, Code::Forbidden);
+        assert_eq!(to("localhost:8770"), Ok(()));
+        assert_eq!(to("127.0.0.1:8770"), Ok(()));
+    }
 
     #[test]
     fn only_this_machine_orders_the_process_about() {

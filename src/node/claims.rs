@@ -251,14 +251,14 @@ impl Node {
         if !claimant.has_wait_left() {
             return self.answer_nothing(claimant).await;
         }
-        let place = self.bells.waiters().join(&claimant.claim)?;
+        let mut place = self.bells.waiters().join(&claimant.claim)?;
         claimant.was_parked = true;
         if let Some(parked) = claimant.parked.take() {
             // Whoever asked may be gone: that shows soon enough.
             let _ = parked.send(());
         }
         while claimant.has_wait_left() {
-            let spent = place.park();
+            place.park();
             match self.look_for(claimant, Some(&place)).await? {
                 Look::Answer(outcome) => {
                     leave(place, &outcome);
@@ -268,8 +268,10 @@ impl Node {
                 Look::Nothing => {
                     let mut until = claimant.wait_until;
                     if self.look(|machine| machine.state().is_draining(&claimant.claim.worker)) {
-                        place.stand_aside(spent);
+                        place.stand_aside();
                         until = until.min(Instant::now() + DRAINING_PAUSE);
+                    } else {
+                        place.stay();
                     }
                     self.wait_for_bell(&place, route, claimant, until).await?;
                 }

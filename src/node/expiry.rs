@@ -84,7 +84,10 @@ fn until_tick(outstanding: Deadlines, replicated: ClockMs, now: Stamp) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::WallMs;
+    use crate::{
+        node::samples::{add, claim, complete, entry, queue},
+        queue::{Action, Command, Limits, Operation, Patch, RequestId, SetQueue, State, WallMs},
+    };
 
     fn now(clock: u64, wall: u64) -> Stamp {
         Stamp { clock: ClockMs(clock), wall: WallMs(wall) }
@@ -118,5 +121,119 @@ mod tests {
     fn work_left_over_ticks_at_once() {
         let behind = Deadlines { is_behind: true, ..Deadlines::default() };
         assert_eq!(until_tick(behind, ClockMs(100), now(100, 0)), Some(0));
+    }
+
+    /// Ticks as a leader of an idle cluster does, until nothing is outstanding any more or that much
+    /// time is over. Returns how many entries that took, and at which clock the last was.
+    fn idle(state: &mut State, for_ms: u64) -> (u64, u64) {
+        let started = state.clock().0;
+        let (mut clock, mut entries) = (started, 0);
+        while let Some(wait) =
+            until_tick(state.deadlines(), state.clock(), now(clock, state.wall().0))
+        {
+            clock += wait;
+            if clock > started + for_ms {
+                break;
+            }
+            state.apply(&entry(clock, Vec::new()));
+            entries += 1;
+        }
+        (entries, state.clock().0)
+    }
+
+    fn operate(request: &str, action: Action) -> Command {
+        let request_id = RequestId::parse(request).unwrap();
+        Command::Operate(Operation { request_id, action })
+    }
+
+    /// Everything but what a test names comes after a day.
+    fn limits() -> Limits {
+        let day = 86_400_000;
+        Limits { retention_ms: day, memory_ms: day, worker_ms: day, ..Limits::default() }
+    }
+
+    fn rate_of_one() -> Command {
+        operate(
+            "set",
+            Action::SetQueue(SetQueue {
+                queue: queue("default"),
+                is_paused: None,
+                max_jobs: Patch::Keep,
+                max_bytes: Patch::Keep,
+                default_lease_ms: Patch::Keep,
+                max_attempts: Patch::Keep,
+                max_leased: Patch::Keep,
+                rate_per_second: Patch::Set(1),
+            }),
+        )
+    }
+
+    /// A tick a second while something is outstanding, one as it falls due, and no more: whatever is
+    /// due is done by the entry that lets its time pass.
+    #[test]
+    fn an_idle_cluster_writes_no_more_entries_than_its_deadlines_need() {
+        let granted = || vec![add("a"), Command::Claim(claim("w", "r"))];
+        let cases: [(&str, Limits, Vec<Command>, u64, u64); 6] = [
+            ("a lease and nothing after it", limits(), granted(), 30_000, 30),
+            (
+                "an operation that is remembered",
+                Limits { memory_ms: 5_500, ..limits() },
+                vec![rate_of_one()],
+                5_500,
+                6,
+            ),
+            (
+                "a worker that holds nothing",
+                Limits { worker_ms: 3_500, retention_ms: 2_000, tombstone_floor_ms: 0, ..limits() },
+                [granted(), vec![complete("a", 2)]].concat(),
+                3_500,
+                4,
+            ),
+            (
+                "a worker that holds a job is looked at once in a while",
+                Limits { worker_ms: 1, ..limits() },
+                granted(),
+                50,
+                50,
+            ),
+            ("a full window", limits(), [vec![rate_of_one()], granted()].concat(), 1_000, 1),
+            ("nothing but a ready job", limits(), vec![add("a")], 60_000, 0),
+        ];
+        for (what, limits, commands, for_ms, expected) in cases {
+            let mut state = State::with_limits(limits);
+            state.apply(&entry(1_000, commands));
+            let (entries, clock) = idle(&mut state, for_ms);
+            assert_eq!(entries, expected, "{what}");
+            assert!(!state.deadlines().is_behind, "{what}");
+            assert!(expected == 0 || clock == 1_000 + for_ms, "{what} ended at {clock}");
+        }
+    }
+
+    #[test]
+    fn finished_jobs_that_wait_for_room_among_tombstones_tick_no_faster() {
+        let limits =
+            Limits { retention_ms: 100, tombstone_floor_ms: 5_000, tombstones_max: 1, ..limits() };
+        let mut state = State::with_limits(limits);
+        let cancel =
+            |name| Command::Cancel(crate::queue::Cancel { job: crate::node::samples::id(name) });
+        state.apply(&entry(1_000, vec![add("a"), add("b"), cancel("a"), cancel("b")]));
+        let (entries, clock) = idle(&mut state, 60_000);
+        assert_eq!(
+            (entries, clock),
+            (6, 6_100),
+            "at 1.1 s, and by the second until the room is free"
+        );
+    }
+
+    #[test]
+    fn what_a_purge_leaves_over_is_ticked_away_at_once_and_then_no_more() {
+        let mut state = State::with_limits(Limits { steps_max: 1, ..limits() });
+        let names: Vec<String> = (0..20).map(|number| format!("j{number}")).collect();
+        state.apply(&entry(1_000, names.iter().map(|name| add(name)).collect()));
+        state.apply(&entry(1_000, vec![operate("p", Action::PurgeQueue(queue("default")))]));
+        let (entries, clock) = idle(&mut state, 0);
+        assert!((18..=20).contains(&entries), "{entries} entries for 20 jobs, a job each");
+        assert_eq!(clock, 1_000);
+        assert!(!state.deadlines().is_behind);
     }
 }

@@ -1,8 +1,9 @@
 //! Parked claims. One job that becomes ready rings one bell: that of the oldest claim that it fits.
 //!
-//! No wake-up is lost, by three rules that `claims` follows:
+//! No wake-up is lost, by four rules that `claims` follows:
 //! 1. park first, look at the queue after: a job that comes in between rings;
-//! 2. whoever was rung and found nothing parks again at its old place, and looks again;
+//! 2. whoever was rung parks again at its old place, and looks again; its bell is spent when it finds
+//!    nothing then;
 //! 3. whoever was rung and took something else, or left, passes the bell on;
 //! 4. so does whoever may not claim (a worker that is to drain), and stands aside.
 
@@ -68,6 +69,7 @@ impl Waiters {
             turn: line.next_turn,
             keys: keys_of(claim),
             bell: Arc::new(Notify::new()),
+            heard: None,
         })
     }
 
@@ -88,26 +90,32 @@ pub(super) struct Place {
     turn: Turn,
     keys: Arc<[Key]>,
     bell: Arc<Notify>,
+    /// The bell that it was rung by before it parked, until it is known what came of it.
+    heard: Option<Call>,
 }
 
 impl Place {
-    /// Stands in line, at its old place if it stood there before. A bell that rang for it before is
-    /// spent, and returned: the caller looks at the queue after this.
-    pub(super) fn park(&self) -> Option<Call> {
+    /// Stands in line, at its old place if it stood there before. The caller looks at the queue after
+    /// this, and then says what came of that.
+    pub(super) fn park(&mut self) {
         let mut line = self.waiters.lock();
-        let spent = line.rung.remove(&self.turn);
+        if let Some(call) = line.rung.remove(&self.turn)
+            && let Some(before) = self.heard.replace(call)
+        {
+            line.ring(&before);
+        }
         line.park(self.turn, &self.keys, &self.bell);
-        spent
     }
 
-    /// Steps out of the line, and passes on the bell that was meant for it: `spent`, or one that has
-    /// rung since.
-    pub(super) fn stand_aside(&self, spent: Option<Call>) {
-        let mut line = self.waiters.lock();
-        line.unpark(self.turn);
-        if let Some(call) = line.rung.remove(&self.turn).or(spent) {
-            line.ring(&call);
-        }
+    /// Stays in line: it looked after it had parked and there was nothing. The bell of before is spent.
+    pub(super) fn stay(&mut self) {
+        self.heard = None;
+    }
+
+    /// Steps out of the line, and passes on the bells that were meant for it: that of before, and one
+    /// that has rung since.
+    pub(super) fn stand_aside(&mut self) {
+        self.let_go(|_| false);
     }
 
     /// Steps out of the line to try its luck; jobs that come now ring others.
@@ -120,28 +128,38 @@ impl Place {
         self.bell.notified().await;
     }
 
-    /// Leaves with `taken`, what it was granted. The bell it was rung by is spent if one of those
-    /// is of the kind that rang; else it is passed on.
+    /// Leaves with `taken`, what it was granted. A bell that it was rung by is spent by one of those
+    /// of the kind that rang; else it is passed on.
     pub(super) fn leave_with<'a>(
-        self,
-        mut taken: impl Iterator<Item = (&'a QueueName, &'a WorkType)>,
+        mut self,
+        taken: impl Iterator<Item = (&'a QueueName, &'a WorkType)>,
     ) {
+        let mut taken: Vec<_> = taken.collect();
+        self.let_go(|call| {
+            let spends = |taken: &(&QueueName, &WorkType)| {
+                *taken.0 == call.queue && *taken.1 == call.work_type
+            };
+            let place = taken.iter().position(spends);
+            place.map(|place| taken.swap_remove(place)).is_some()
+        });
+    }
+
+    /// Steps out of the line, and passes on each bell of its that is not spent.
+    fn let_go(&mut self, mut is_spent: impl FnMut(&Call) -> bool) {
         let mut line = self.waiters.lock();
-        if let Some(call) = line.rung.get(&self.turn)
-            && taken.any(|(queue, work_type)| *queue == call.queue && *work_type == call.work_type)
-        {
-            line.rung.remove(&self.turn);
+        line.unpark(self.turn);
+        let since = line.rung.remove(&self.turn);
+        for call in self.heard.take().into_iter().chain(since) {
+            if !is_spent(&call) {
+                line.ring(&call);
+            }
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut line = self.waiters.lock();
-        line.unpark(self.turn);
-        if let Some(call) = line.rung.remove(&self.turn) {
-            line.ring(&call);
-        }
+        self.let_go(|_| false);
     }
 }
 
@@ -223,9 +241,12 @@ impl Line {
 
     /// No bell of these is passed on: everyone was rung.
     fn ring_all_of(&mut self, queue: &QueueName) {
-        let takes = |key: &Key| key.0.as_ref().is_none_or(|named| named == queue);
-        let fitting = self.parked.iter().filter(|(_, parked)| parked.keys.iter().any(takes));
-        let turns: Vec<Turn> = fitting.map(|(turn, _)| *turn).collect();
+        let named = (Some(queue.clone()), None);
+        let of_queue =
+            self.by_key.range(named..).take_while(|(key, _)| key.0.as_ref() == Some(queue));
+        let of_any = self.by_key.iter().take_while(|(key, _)| key.0.is_none());
+        let turns: BTreeSet<Turn> =
+            of_any.chain(of_queue).flat_map(|(_, turns)| turns).copied().collect();
         for turn in turns {
             if let Some(parked) = self.unpark(turn) {
                 parked.bell.notify_one();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Answer, CLAIM_MAX, Change, Claim, Claimed, ClockMs, Grant, JobNumber, QueueName, Rejection,
-    State, Token, chain,
+    Answer, CLAIM_MAX, Change, Claim, Claimed, ClockMs, Grant, JobNumber, QueueName, QueueRecord,
+    Rejection, State, Token, chain,
     indexes::Indexes,
     job::{Attempt, Job, Phase},
     lease::{self, Lease},
@@ -84,9 +84,16 @@ impl State {
         }
     }
 
-    /// Follows the number of leased jobs of a queue, which has changed.
-    pub(super) fn on_leased(&mut self, queue: &QueueName, changes: &mut Vec<Change>) {
-        if self.open_or_close(queue) {
+    /// Follows the number of leased jobs of a limited queue, which was this before. Each place that is
+    /// free again is told, also beside others: who was told of those may take one alone.
+    pub(super) fn on_leased(&mut self, queue: &QueueName, before: u64, changes: &mut Vec<Change>) {
+        let leased = self.indexes.counts.of(queue).leased();
+        if leased != before {
+            self.open_or_close(queue);
+        }
+        let has_max = |record: &QueueRecord| record.settings.max_leased.is_some();
+        let is_limited = self.queues.get(queue).is_some_and(has_max);
+        if leased < before && is_limited && self.indexes.ready.is_open(queue) {
             changes.extend(self.indexes.ready.lanes(queue).map(|work_type| Change::Ready {
                 queue: queue.clone(),
                 work_type: work_type.clone(),

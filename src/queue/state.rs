@@ -239,15 +239,14 @@ impl State {
         edit: impl FnOnce(&mut Job),
     ) {
         let job = editable(&mut self.jobs, number);
-        let was_leased = job.lease().is_some();
+        let Indexes { bounds, counts, .. } = &*self.indexes;
+        let limited = bounds.on_grants.get(&job.queue);
+        let limited = limited.map(|queue| (queue.clone(), counts.of(queue).leased()));
         let head_before = job.group().and_then(|group| self.indexes.groups.head(group));
         self.indexes.leave(job);
         edit(job);
         self.indexes.enter(job);
         changes.extend(self.indexes.change_of(job));
-        let on_grants = &self.indexes.bounds.on_grants;
-        let limited = (was_leased != job.lease().is_some() && on_grants.contains(&job.queue))
-            .then(|| job.queue.clone());
         let head = job.group().and_then(|group| self.indexes.groups.head(group));
         if let Some(head_before) = head_before.filter(|before| head != Some(*before)) {
             self.withdraw(head_before);
@@ -255,8 +254,8 @@ impl State {
         if let Some(head) = head {
             self.offer(head, changes);
         }
-        if let Some(queue) = limited {
-            self.on_leased(&queue, changes);
+        if let Some((queue, leased_before)) = limited {
+            self.on_leased(&queue, leased_before, changes);
         }
     }
 

@@ -241,7 +241,7 @@ impl Model {
     fn edit(&mut self, at: usize, edit: impl FnOnce(&mut Job)) {
         let queue = self.jobs[at].new.queue.clone();
         let were_ready = self.ready_in_group_of(at);
-        let (was_leased, was_open) = (self.jobs[at].is_leased(), self.is_open(&queue));
+        let was_leased = self.jobs[at].is_leased();
         edit(&mut self.jobs[at]);
         let job = &self.jobs[at];
         if job.phase.is_terminal() {
@@ -253,7 +253,9 @@ impl Model {
                 self.say_ready(freed);
             }
         }
-        if was_leased && !was_open && self.is_open(&queue) {
+        let has_freed_a_place = was_leased && !self.jobs[at].is_leased();
+        let is_limited = self.settings(&queue).max_leased.is_some();
+        if has_freed_a_place && is_limited && self.is_open(&queue) {
             self.say_lanes_ready(&queue);
         }
     }

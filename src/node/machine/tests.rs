@@ -23,7 +23,7 @@ fn apply(machine: &mut Machine, clock: u64, commands: Vec<Command>) -> Vec<Outco
 async fn an_added_job_rings_one_parked_claim_and_an_ended_one_its_watchers() {
     let bells = Arc::new(Bells::default());
     let mut machine = Machine::new(Arc::clone(&bells));
-    let place = bells.waiters().join(&claim("w", "r")).unwrap();
+    let mut place = bells.waiters().join(&claim("w", "r")).unwrap();
     place.park();
     apply(&mut machine, 1, vec![samples::add("a")]);
     place.rung().await;

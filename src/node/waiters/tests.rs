@@ -14,8 +14,8 @@ fn parked(waiters: &Arc<Waiters>, queues: &[&str], kinds: &[&str]) -> Place {
         work_types: kinds.iter().copied().map(work_type).collect(),
         ..samples::claim("w", "r")
     };
-    let place = waiters.join(&claim).unwrap();
-    assert_eq!(place.park(), None);
+    let mut place = waiters.join(&claim).unwrap();
+    place.park();
     place
 }
 
@@ -52,11 +52,12 @@ async fn every_way_of_naming_a_queue_and_a_kind_is_found() {
 #[tokio::test]
 async fn who_was_beaten_stands_at_its_old_place_again() {
     let waiters = Arc::new(Waiters::default());
-    let first = parked(&waiters, &[], &[]);
+    let mut first = parked(&waiters, &[], &[]);
     let second = parked(&waiters, &[], &[]);
     waiters.ring(&ready("a", "x"));
     assert!(is_rung(&first).await);
     first.park();
+    first.stay();
     waiters.ring(&ready("a", "x"));
     assert!(is_rung(&first).await);
     assert!(!is_rung(&second).await);
@@ -132,18 +133,69 @@ fn a_claim_for_too_many_pairs_is_refused() {
 #[tokio::test]
 async fn who_stands_aside_passes_the_bell_on_and_is_not_rung() {
     let waiters = Arc::new(Waiters::default());
-    let first = parked(&waiters, &[], &[]);
-    let second = parked(&waiters, &[], &[]);
+    let mut first = parked(&waiters, &[], &[]);
+    let mut second = parked(&waiters, &[], &[]);
     waiters.ring(&ready("a", "x"));
     assert!(is_rung(&first).await);
-    first.stand_aside(first.park());
-    assert!(is_rung(&second).await, "the spent bell");
+    first.park();
+    first.stand_aside();
+    assert!(is_rung(&second).await, "the bell of before");
     second.park();
+    second.stay();
     first.park();
     waiters.ring(&ready("a", "x"));
-    first.stand_aside(None);
+    first.stand_aside();
     assert!(is_rung(&second).await, "a bell that rang meanwhile");
     second.park();
+    second.stay();
     waiters.ring(&ready("a", "x"));
     assert!(is_rung(&second).await, "the first stands in line no more");
+}
+
+#[tokio::test]
+async fn who_was_rung_parked_again_and_then_took_another_job_or_left_passes_the_bell_on() {
+    for took_another in [true, false] {
+        let waiters = Arc::new(Waiters::default());
+        let mut first = parked(&waiters, &["b", "a"], &[]);
+        let second = parked(&waiters, &["a"], &[]);
+        waiters.ring(&ready("a", "x"));
+        first.park();
+        first.step_out();
+        if took_another {
+            first.leave_with([(&queue("b"), &work_type("x"))].into_iter());
+        } else {
+            drop(first);
+        }
+        assert!(is_rung(&second).await, "took another: {took_another}");
+    }
+}
+
+#[tokio::test]
+async fn one_job_spends_one_of_two_bells_of_its_kind() {
+    let waiters = Arc::new(Waiters::default());
+    let mut first = parked(&waiters, &[], &[]);
+    waiters.ring(&ready("a", "x"));
+    first.park();
+    waiters.ring(&ready("a", "x"));
+    let second = parked(&waiters, &[], &[]);
+    let third = parked(&waiters, &[], &[]);
+    first.leave_with([(&queue("a"), &work_type("x"))].into_iter());
+    assert!(is_rung(&second).await);
+    assert!(!is_rung(&third).await);
+}
+
+#[tokio::test]
+async fn a_queue_that_opens_rings_all_who_take_its_jobs_and_nobody_else() {
+    let waiters = Arc::new(Waiters::default());
+    let fitting = [(&["b"][..], &[][..]), (&["c", "b"], &["x", "y"]), (&[], &[]), (&[], &["z"])]
+        .map(|(queues, kinds)| parked(&waiters, queues, kinds));
+    let others = [&["a"], &["c"], &["bb"]].map(|queues| parked(&waiters, queues, &[]));
+    waiters.ring_all_of(&queue("b"));
+    for place in &fitting {
+        assert!(is_rung(place).await);
+    }
+    for place in &others {
+        assert!(!is_rung(place).await);
+    }
+    assert_eq!(waiters.parked(), others.len());
 }

@@ -256,6 +256,23 @@ fn claims_stop_at_max_leased_and_the_end_of_a_lease_tells_of_every_lane() {
 }
 
 #[test]
+fn each_place_that_is_free_again_is_told_beside_others_that_are() {
+    let mut bench = Bench::new();
+    set(&mut bench, SetQueue { max_leased: Patch::Set(2), ..keep() });
+    add_all(&mut bench, &["1", "2", "3", "4"]);
+    assert_eq!(bench.claim_ids(|_| ()), ["1", "2"]);
+    for name in ["1", "2"] {
+        let changes = bench.apply(Command::Cancel(Cancel { job: id_of(name) })).changes;
+        let ended = Change::Ended { job: id_of(name), state: JobState::Cancelled };
+        assert_eq!(changes, [ended, ready("default")], "after job {name}");
+    }
+    set(&mut bench, SetQueue { max_leased: Patch::Clear, ..keep() });
+    bench.claim();
+    let changes = bench.apply(Command::Cancel(Cancel { job: id_of("3") })).changes;
+    assert_eq!(changes.len(), 1, "nobody waits for a place of a queue without a limit");
+}
+
+#[test]
 fn raising_max_leased_opens_the_queue_and_lowering_it_takes_no_lease_away() {
     let mut bench = Bench::new();
     add_all(&mut bench, &["1", "2", "3"]);

@@ -4,8 +4,8 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{super::*, cluster::*};
 use crate::{
-    node::samples::{add, claim, id},
-    queue::{AttemptEnd, JobState},
+    node::samples::{add, claim, complete, id, queue},
+    queue::{Action, AttemptEnd, JobState, Operation, Patch, SetQueue},
 };
 
 /// Waits until that many claims stand in line at the leader.
@@ -216,5 +216,42 @@ async fn a_stopping_node_sends_its_long_polls_away_and_keeps_those_of_others() {
     submit(cluster.node(follower), add("a")).await;
     let granted = timeout(PATIENCE, at_follower).await.unwrap().unwrap().unwrap();
     assert_eq!(grant_of(&granted).unwrap().job, id("a"));
+    cluster.end().await;
+}
+
+/// Both places of a full queue are free again before anyone has claimed: two who wait get a job each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_place_of_a_limited_queue_that_is_free_again_wakes_one_waiter() {
+    let cluster = Cluster::of(1).await;
+    let node = cluster.node(0);
+    let set = SetQueue {
+        queue: queue("default"),
+        is_paused: None,
+        max_jobs: Patch::Keep,
+        max_bytes: Patch::Keep,
+        default_lease_ms: Patch::Keep,
+        max_attempts: Patch::Keep,
+        max_leased: Patch::Set(2),
+        rate_per_second: Patch::Keep,
+    };
+    let request_id = RequestId::parse("limit").unwrap();
+    let limit = Command::Operate(Operation { request_id, action: Action::SetQueue(set) });
+    submit(node, limit).await;
+    for name in ["a", "b", "c", "d"] {
+        submit(node, add(name)).await;
+    }
+    let held = node.claim(Claim { max: 2, ..claim("v", "both") }, PATIENCE, HOLD).await.unwrap();
+    let Ok(Answer::Claimed(held)) = held.result else { panic!("{held:?}") };
+    let polls = ["r1", "r2"].map(|request| poll_for_job(node, request));
+    wait_parked(&cluster, 2).await;
+    let ends = held.iter().map(|held| match held {
+        Claimed::Granted(grant) => complete(grant.job.as_str(), grant.token.0),
+        Claimed::Lost { .. } => panic!("{held:?}"),
+    });
+    node.submit(ends.collect(), HOLD).await.unwrap();
+    for polling in polls {
+        let granted = timeout(PATIENCE / 2, polling).await.expect("it was woken").unwrap().unwrap();
+        assert!(grant_of(&granted).is_some());
+    }
     cluster.end().await;
 }
