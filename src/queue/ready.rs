@@ -110,7 +110,7 @@ impl Ready {
         if self.is_open(&job.queue) {
             replace_above(&mut self.heads, &mut self.heads_by_type, &job.work_type, old, new);
         }
-        let lanes = entry(&mut self.queues, &job.queue);
+        let Some(lanes) = self.queues.get_mut(&job.queue) else { return };
         replace(&mut lanes.heads, old, new);
         if lanes.heads.is_empty() {
             self.queues.remove(&job.queue);
@@ -127,10 +127,15 @@ fn replace_above(
     new: Option<Rank>,
 ) {
     replace(heads, old, new);
-    let of_type = entry(by_type, work_type);
-    replace(of_type, old, new);
-    if of_type.is_empty() {
-        by_type.remove(work_type);
+    // Looked up once where it is known, as at each grant: there may be very many kinds.
+    match by_type.get_mut(work_type) {
+        Some(of_type) => {
+            replace(of_type, old, new);
+            if of_type.is_empty() {
+                by_type.remove(work_type);
+            }
+        }
+        None => by_type.extend(new.map(|new| (work_type.clone(), BTreeSet::from([new])))),
     }
 }
 
