@@ -113,7 +113,11 @@ impl DiskArchive {
         self.shared.intake.close();
         let is_writing = self.shared.is_writing.lock().expect(UNPOISONED);
         let ended = self.shared.ended.wait_timeout_while(is_writing, patience, |writing| *writing);
-        !ended.expect(UNPOISONED).1.timed_out()
+        let is_late = ended.expect(UNPOISONED).1.timed_out();
+        if is_late && matches!(*self.shared.standing(), Standing::Closed) {
+            place::excuse(&self.shared.options.directory);
+        }
+        !is_late
     }
 
     /// Asks the store, and turns the archive off when it fails.

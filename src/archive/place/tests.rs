@@ -69,6 +69,21 @@ fn what_was_given_up_or_could_not_be_opened_twice_is_not_opened_again() {
 }
 
 #[test]
+fn openings_that_a_stopping_process_cut_short_count_for_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("archive");
+    fill(&directory);
+    for _ in 0..5 {
+        note(&directory.join(OPENING)).unwrap();
+        excuse(&directory);
+    }
+    assert_eq!(suspicion(&directory), None);
+    assert_eq!(works(&directory), JOBS);
+    excuse(&directory);
+    assert!(!directory.join(OPENING).exists(), "nothing is noted of one that was done");
+}
+
+#[test]
 fn a_place_that_cannot_be_written_is_refused_and_left_as_it_is() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("archive");
