@@ -117,12 +117,13 @@ impl Obstacle {
         let queue = queue("held");
         match self {
             Self::PausedQueue => Some(Action::PauseQueue { queue, is_paused: true }),
-            Self::FullQueue => {
-                Some(Action::SetQueue(SetQueue { max_leased: Patch::Set(1), ..unchanged(queue) }))
-            }
+            Self::FullQueue => Some(Action::SetQueue(SetQueue {
+                max_leased: Patch::Set(1),
+                ..SetQueue::unchanged(queue)
+            })),
             Self::SpentRate => Some(Action::SetQueue(SetQueue {
                 rate_per_second: Patch::Set(1),
-                ..unchanged(queue)
+                ..SetQueue::unchanged(queue)
             })),
             Self::Purged => Some(Action::PurgeQueue(load::queue("work"))),
             _ => None,
@@ -243,19 +244,6 @@ fn kind(name: &str) -> WorkType {
 
 fn dependency() -> JobId {
     JobId::parse("dependency").expect("an id")
-}
-
-fn unchanged(queue: quorate::queue::QueueName) -> SetQueue {
-    SetQueue {
-        queue,
-        is_paused: None,
-        max_jobs: Patch::Keep,
-        max_bytes: Patch::Keep,
-        default_lease_ms: Patch::Keep,
-        max_attempts: Patch::Keep,
-        max_leased: Patch::Keep,
-        rate_per_second: Patch::Keep,
-    }
 }
 
 /// Has Callgrind do something: look at every instruction from here on, or write down a part.

@@ -24,25 +24,7 @@ impl Load {
     /// A job that nothing holds back.
     pub(crate) fn job(&mut self) -> NewJob {
         self.jobs += 1;
-        NewJob {
-            id: JobId::parse(&format!("job-{:012}", self.jobs)).expect("an id"),
-            queue: queue("default"),
-            work_type: WorkType::parse("default").expect("a name"),
-            payload: Payload {
-                bytes: Bytes::from_static(b"{}"),
-                content_type: "application/json".into(),
-            },
-            priority: 50,
-            delay: Delay::None,
-            lease_ms: None,
-            max_attempts: None,
-            backoff: Backoff::default(),
-            expires_in_ms: None,
-            depends_on: Vec::new(),
-            on_dependency_failure: OnDependencyFailure::Fail,
-            group: None,
-            tags: std::collections::BTreeMap::new(),
-        }
+        NewJob::plain(JobId::parse(&format!("job-{:012}", self.jobs)).expect("an id"))
     }
 
     /// A claim of one job, of any queue and kind.

@@ -96,19 +96,10 @@ pub(super) fn id_of(text: &str) -> JobId {
 fn new_job(payload_bytes: usize) -> NewJob {
     let payload = format!("{:1$}", "{}", payload_bytes);
     NewJob {
-        id: id_of("job"),
-        queue: QueueName::parse("default").unwrap(),
         work_type: WorkType::parse("selfplay").unwrap(),
         payload: Payload { bytes: payload.into(), content_type: "application/json".into() },
-        priority: 50,
-        delay: Delay::None,
-        lease_ms: None,
-        max_attempts: None,
-        backoff: Backoff::default(),
-        expires_in_ms: None,
-        depends_on: Vec::new(),
-        on_dependency_failure: OnDependencyFailure::Fail,
         group: Some(GroupName::parse("g").unwrap()),
         tags: [("run".to_owned(), "7".to_owned())].into(),
+        ..NewJob::plain(id_of("job"))
     }
 }

@@ -7,14 +7,13 @@ use serde_json::value::RawValue;
 
 use crate::{
     queue::{
-        Backoff, Beat, Claim, Complete, Delay, Fail, Filter, Heartbeat, Holding, JobId, NewJob,
-        Patch, Payload, QueueName, Release, RequestId, Retry, RetryJobs, SetQueue, WallMs,
-        WorkType,
+        Backoff, Beat, Claim, Complete, Delay, Fail, Filter, Heartbeat, Holding, JobId,
+        NAME_DEFAULT, NewJob, PRIORITY_DEFAULT, Patch, Payload, QueueName, Release, RequestId,
+        Retry, RetryJobs, SetQueue, WallMs, WorkType,
     },
     wire,
 };
 
-const PRIORITY: u8 = 50;
 /// How many jobs `claim_batch` grants at the most, unless it asks.
 const BATCH_MAX: u32 = 10;
 static JSON: LazyLock<Arc<str>> = LazyLock::new(|| "application/json".into());
@@ -24,10 +23,10 @@ const IS_A_NAME: &str = "the constant and the fresh id are names";
 pub(super) fn new_job(id: JobId, job: wire::AddRequest) -> NewJob {
     NewJob {
         id,
-        queue: job.queue.unwrap_or_else(|| QueueName::parse("default").expect(IS_A_NAME)),
-        work_type: job.work_type.unwrap_or_else(|| WorkType::parse("default").expect(IS_A_NAME)),
+        queue: job.queue.unwrap_or_else(|| QueueName::parse(NAME_DEFAULT).expect(IS_A_NAME)),
+        work_type: job.work_type.unwrap_or_else(|| WorkType::parse(NAME_DEFAULT).expect(IS_A_NAME)),
         payload: payload(job.payload),
-        priority: job.priority.unwrap_or(PRIORITY),
+        priority: job.priority.unwrap_or(PRIORITY_DEFAULT),
         delay: delay(job.delay_ms, job.run_at_ms),
         lease_ms: job.lease_ms,
         max_attempts: job.max_attempts,

@@ -156,14 +156,8 @@ mod tests {
         operate(
             "set",
             Action::SetQueue(SetQueue {
-                queue: queue("default"),
-                is_paused: None,
-                max_jobs: Patch::Keep,
-                max_bytes: Patch::Keep,
-                default_lease_ms: Patch::Keep,
-                max_attempts: Patch::Keep,
-                max_leased: Patch::Keep,
                 rate_per_second: Patch::Set(1),
+                ..SetQueue::unchanged(queue("default"))
             }),
         )
     }

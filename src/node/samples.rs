@@ -25,25 +25,7 @@ pub(super) fn work_type(name: &str) -> WorkType {
 }
 
 pub(super) fn new_job(name: &str) -> NewJob {
-    NewJob {
-        id: id(name),
-        queue: queue("default"),
-        work_type: work_type("default"),
-        payload: Payload {
-            bytes: Bytes::from_static(b"{}"),
-            content_type: "application/json".into(),
-        },
-        priority: 50,
-        delay: Delay::None,
-        lease_ms: None,
-        max_attempts: None,
-        backoff: Backoff::default(),
-        expires_in_ms: None,
-        depends_on: Vec::new(),
-        on_dependency_failure: OnDependencyFailure::Fail,
-        group: None,
-        tags: BTreeMap::new(),
-    }
+    NewJob::plain(id(name))
 }
 
 pub(super) fn add(name: &str) -> Command {

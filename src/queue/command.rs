@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GroupName, JobId, JobState, QueueName, RequestId, Stamp, Token, WallMs, WorkType, WorkerId,
+    GroupName, JobId, JobState, NAME_DEFAULT, PRIORITY_DEFAULT, QueueName, RequestId, Stamp, Token,
+    WallMs, WorkType, WorkerId,
 };
 
 /// One entry of the log: what waited when the leader last proposed, and the leader's clocks. An entry
@@ -82,6 +83,33 @@ pub struct NewJob {
     pub group: Option<GroupName>,
     /// For filters: at most 16.
     pub tags: BTreeMap<String, String>,
+}
+
+impl NewJob {
+    /// A job of which nothing was said: in the queue `default`, of the kind `default`, with `{}` for a
+    /// payload and every other default.
+    pub fn plain(id: JobId) -> Self {
+        const IS_A_NAME: &str = "the constant is a name";
+        Self {
+            id,
+            queue: QueueName::parse(NAME_DEFAULT).expect(IS_A_NAME),
+            work_type: WorkType::parse(NAME_DEFAULT).expect(IS_A_NAME),
+            payload: Payload {
+                bytes: Bytes::from_static(b"{}"),
+                content_type: "application/json".into(),
+            },
+            priority: PRIORITY_DEFAULT,
+            delay: Delay::None,
+            lease_ms: None,
+            max_attempts: None,
+            backoff: Backoff::default(),
+            expires_in_ms: None,
+            depends_on: Vec::new(),
+            on_dependency_failure: OnDependencyFailure::default(),
+            group: None,
+            tags: BTreeMap::new(),
+        }
+    }
 }
 
 /// A payload: bytes that nobody in here looks into.
@@ -307,6 +335,22 @@ pub struct SetQueue {
     pub max_leased: Patch<u64>,
     /// See [`super::QueueSettings::rate_per_second`].
     pub rate_per_second: Patch<u32>,
+}
+
+impl SetQueue {
+    /// Changes nothing of this queue.
+    pub fn unchanged(queue: QueueName) -> Self {
+        Self {
+            queue,
+            is_paused: None,
+            max_jobs: Patch::Keep,
+            max_bytes: Patch::Keep,
+            default_lease_ms: Patch::Keep,
+            max_attempts: Patch::Keep,
+            max_leased: Patch::Keep,
+            rate_per_second: Patch::Keep,
+        }
+    }
 }
 
 /// What to make of one setting.

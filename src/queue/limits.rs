@@ -13,6 +13,8 @@ pub const LEASE_MS_MAX: u64 = 43_200_000;
 pub const MAX_ATTEMPTS_DEFAULT: u32 = 3;
 /// The greatest number of attempts a job may name.
 pub const MAX_ATTEMPTS_MAX: u32 = 1000;
+/// The queue and the kind of a job that names none.
+pub const NAME_DEFAULT: &str = "default";
 /// The priority of a job that names none.
 pub const PRIORITY_DEFAULT: u8 = 50;
 /// The greatest priority.

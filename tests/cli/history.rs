@@ -14,22 +14,7 @@ use quorate::{
 use crate::harness::{PATIENCE, Server, User, until};
 
 fn new_job(id: JobId) -> NewJob {
-    NewJob {
-        id,
-        queue: QueueName::parse("default").unwrap(),
-        work_type: WorkType::parse("default").unwrap(),
-        payload: Payload { bytes: "{}".into(), content_type: "application/json".into() },
-        priority: 50,
-        delay: Delay::None,
-        lease_ms: None,
-        max_attempts: None,
-        backoff: Backoff::default(),
-        expires_in_ms: None,
-        depends_on: Vec::new(),
-        on_dependency_failure: OnDependencyFailure::Fail,
-        group: None,
-        tags: BTreeMap::new(),
-    }
+    NewJob::plain(id)
 }
 
 /// Puts cancelled jobs into the archive of a node that does not run, as if it had lived for an hour.

@@ -2,32 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Site;
-
-/// The ids of a list of jobs.
-fn ids(items: &Value) -> Vec<&str> {
-    items.as_array().unwrap().iter().map(|job| job["work_id"].as_str().unwrap()).collect()
-}
-
-/// Adds a job and ends it in this way.
-async fn end(site: &Site, work_id: &str, state: &str) {
-    let expires = if state == "expired" { json!(50) } else { Value::Null };
-    site.add(json!({"work_id": work_id, "queue": "ending", "expires_in_ms": expires})).await;
-    let claim = async || {
-        let body = json!({"node_id": "w1", "queues": ["ending"]});
-        site.call("/work/claim", body).await["work"].clone()
-    };
-    match state {
-        "completed" => drop(site.settle("complete", &claim().await, json!({})).await),
-        "failed" => {
-            let why = json!({"retry": false, "error": "boom"});
-            site.settle("fail", &claim().await, why).await;
-        }
-        "cancelled" => drop(site.call("/work/cancel", json!({"work_id": work_id})).await),
-        _ => {}
-    }
-    assert_eq!(site.ended(work_id).await["state"], state);
-}
+use crate::support::{Site, ids};
 
 /// api 2.history
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +15,7 @@ async fn the_history_has_the_finished_jobs_the_newest_first() {
         ("d", "expired"),
         ("e", "completed"),
     ] {
-        end(&site, work_id, state).await;
+        site.end(work_id, state).await;
     }
     site.add(json!({"work_id": "unfinished"})).await;
     let history = async |query: &str| site.get(&format!("/work/history{query}")).await.json();

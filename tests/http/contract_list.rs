@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Site;
+use crate::support::{Site, ids};
 
 /// A page of the list.
 async fn page(site: &Site, query: &str) -> Value {
@@ -11,36 +11,11 @@ async fn page(site: &Site, query: &str) -> Value {
     reply.json()
 }
 
-/// The ids of a list of jobs.
-fn ids(items: &Value) -> Vec<&str> {
-    items.as_array().unwrap().iter().map(|job| job["work_id"].as_str().unwrap()).collect()
-}
-
-/// Adds a job and ends it in this way.
-async fn end(site: &Site, work_id: &str, state: &str) {
-    let expires = if state == "expired" { json!(50) } else { Value::Null };
-    site.add(json!({"work_id": work_id, "queue": "ending", "expires_in_ms": expires})).await;
-    let claim = async || {
-        let body = json!({"node_id": "w1", "queues": ["ending"]});
-        site.call("/work/claim", body).await["work"].clone()
-    };
-    match state {
-        "completed" => drop(site.settle("complete", &claim().await, json!({})).await),
-        "failed" => {
-            let why = json!({"retry": false, "error": "boom"});
-            site.settle("fail", &claim().await, why).await;
-        }
-        "cancelled" => drop(site.call("/work/cancel", json!({"work_id": work_id})).await),
-        _ => {}
-    }
-    assert_eq!(site.ended(work_id).await["state"], state);
-}
-
 /// api 2.list.answer, 2.list.order, 2.list.items
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_has_every_job_in_the_order_of_their_adds_as_get_shows_them() {
     let site = Site::start().await;
-    end(&site, "z", "completed").await;
+    site.end("z", "completed").await;
     for (work_id, priority) in [("b", 1), ("a", 99)] {
         site.add(json!({"work_id": work_id, "priority": priority, "payload": {"n": 1}})).await;
     }
@@ -56,8 +31,8 @@ async fn the_list_has_every_job_in_the_order_of_their_adds_as_get_shows_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_filtered_by_queue_state_kind_and_tag() {
     let site = Site::start().await;
-    end(&site, "done", "completed").await;
-    end(&site, "lost", "failed").await;
+    site.end("done", "completed").await;
+    site.end("lost", "failed").await;
     for (work_id, queue, kind, tag) in
         [("a", "q", "t", "x"), ("b", "q", "u", "y"), ("c", "r", "t", "x:1")]
     {
@@ -120,7 +95,7 @@ async fn the_list_comes_in_pages_and_a_bad_cursor_is_named() {
 async fn a_retried_job_has_a_fresh_count_of_attempts_and_its_history() {
     let site = Site::start().await;
     for state in ["completed", "failed", "cancelled", "expired"] {
-        end(&site, state, state).await;
+        site.end(state, state).await;
         let retried = site.call("/work/retry", json!({"work_id": state})).await;
         let rev = &retried["rev"];
         let expected = json!({"status": "retried", "count": 1, "work_ids": [state],
@@ -158,9 +133,9 @@ async fn an_unfinished_job_is_not_retried() {
 async fn the_failed_jobs_of_a_queue_are_retried_together_or_only_named() {
     let site = Site::start().await;
     for work_id in ["a", "b", "c"] {
-        end(&site, work_id, "failed").await;
+        site.end(work_id, "failed").await;
     }
-    end(&site, "done", "completed").await;
+    site.end("done", "completed").await;
     let rev = site.job("a").await["rev"].clone();
     let dry = site.call("/work/retry", json!({"queue": "ending", "dry_run": true})).await;
     let expected = json!({"status": "retried", "count": 3, "work_ids": ["a", "b", "c"],
@@ -191,7 +166,7 @@ async fn the_failed_jobs_of_a_queue_are_retried_together_or_only_named() {
 async fn a_bulk_retry_under_the_same_request_id_is_done_once() {
     let site = Site::start().await;
     for work_id in ["a", "b"] {
-        end(&site, work_id, "failed").await;
+        site.end(work_id, "failed").await;
     }
     let bulk = json!({"queue": "ending", "limit": 1, "request_id": "r1"});
     let first = site.call("/work/retry", bulk.clone()).await;

@@ -197,6 +197,26 @@ impl Site {
         self.call(&format!("/work/{verb}"), body).await
     }
 
+    /// Adds a job and ends it in this way.
+    pub(crate) async fn end(&self, work_id: &str, state: &str) {
+        let expires = if state == "expired" { json!(50) } else { Value::Null };
+        self.add(json!({"work_id": work_id, "queue": "ending", "expires_in_ms": expires})).await;
+        let claim = async || {
+            let body = json!({"node_id": "w1", "queues": ["ending"]});
+            self.call("/work/claim", body).await["work"].clone()
+        };
+        match state {
+            "completed" => drop(self.settle("complete", &claim().await, json!({})).await),
+            "failed" => {
+                let why = json!({"retry": false, "error": "boom"});
+                self.settle("fail", &claim().await, why).await;
+            }
+            "cancelled" => drop(self.call("/work/cancel", json!({"work_id": work_id})).await),
+            _ => {}
+        }
+        assert_eq!(self.ended(work_id).await["state"], state);
+    }
+
     /// The whole job, now.
     pub(crate) async fn job(&self, work_id: &str) -> Value {
         let reply = self.get(&format!("/work/get/{work_id}")).await;
@@ -355,4 +375,9 @@ pub(crate) async fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
         Some(Reply { status, headers, body })
     };
     timeout(PATIENCE, read).await.expect("an answer or an end in time")
+}
+
+/// The ids of a list of jobs.
+pub(crate) fn ids(items: &Value) -> Vec<&str> {
+    items.as_array().unwrap().iter().map(|job| job["work_id"].as_str().unwrap()).collect()
 }

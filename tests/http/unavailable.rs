@@ -7,12 +7,12 @@ use std::{
 };
 
 use quorate::node;
-use raft::{Bootstrap, Role};
+use raft::{Bootstrap, Role, disk::HangingDisk};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 use crate::{
-    disks::{Gauge, Stuck},
+    disks::Gauge,
     support::{PATIENCE, Reply, Setup, Site, cluster, read_reply},
 };
 
@@ -100,19 +100,20 @@ async fn a_claim_too_many_is_told_so_and_the_waiting_one_stays() {
 /// api 1.hold.504, 1.error.429.rate-limited, 1.error.504
 #[tokio::test(flavor = "multi_thread")]
 async fn an_add_whose_disk_hangs_has_an_unknown_outcome_and_may_be_repeated() {
-    let stuck = Arc::new(Stuck::default());
+    let disk = HangingDisk::default();
     // One command at a time: an empty lane lets in one, however small it is.
     let limits = node::Limits { lane_commands: 0, ..node::Limits::default() };
-    let site = Setup { node: limits, disk: stuck.clone(), ..Setup::default() }.start().await;
+    let site =
+        Setup { node: limits, disk: Arc::new(disk.clone()), ..Setup::default() }.start().await;
     site.until_ready().await;
-    stuck.hang();
+    disk.set_hanging(true);
     let (one, other) = tokio::join!(add_held(&site, "j", "1000"), add_held(&site, "j", "1000"));
     let (unknown, refused) = if one.status == 504 { (one, other) } else { (other, one) };
     assert_refused(&refused, 429, "rate_limited");
     unknown.failed(504, "outcome_unknown");
     let json = unknown.json();
     assert_eq!((&json["retryable"], &json["applied"]), (&json!(true), &json!("unknown")));
-    stuck.go_on();
+    disk.set_hanging(false);
     let again = eventually("the lane is empty again", async || {
         let reply = add_held(&site, "j", "5000").await;
         (reply.status != 429).then_some(reply)

@@ -16,23 +16,10 @@ fn id(text: &str) -> JobId {
 
 fn job(name: &str) -> NewJob {
     NewJob {
-        id: id(name),
         queue: QueueName::parse("queue").unwrap(),
         work_type: WorkType::parse("type").unwrap(),
-        payload: Payload {
-            bytes: Bytes::from_static(b"{}"),
-            content_type: "application/json".into(),
-        },
-        priority: 50,
-        delay: Delay::None,
-        lease_ms: None,
-        max_attempts: None,
-        backoff: Backoff::default(),
-        expires_in_ms: None,
-        depends_on: Vec::new(),
-        on_dependency_failure: OnDependencyFailure::Fail,
-        group: None,
         tags: [("tag".to_owned(), "value".to_owned())].into(),
+        ..NewJob::plain(id(name))
     }
 }
 

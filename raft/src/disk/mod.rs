@@ -5,10 +5,13 @@
 //! | disk | what it is for |
 //! |---|---|
 //! | [`OsDisk`] | the machine's file system |
+//! | `HangingDisk` (feature `faults`) | the machine's, whose syncs wait while a test says so |
 //! | `StagedDisk` (feature `faults`) | any other disk, with all that is not synced held in memory: `kill -9` of the process is a power cut |
 //! | `MemoryDisk` (feature `faults`) | a `StagedDisk` over plain memory, whose power a test cuts |
 
 mod file_system;
+#[cfg(feature = "faults")]
+mod hanging;
 #[cfg(feature = "faults")]
 mod memory;
 mod os;
@@ -17,6 +20,8 @@ mod staged;
 
 pub(crate) use file_system::read_exact_at;
 pub use file_system::{DirectoryLock, Disk, File};
+#[cfg(feature = "faults")]
+pub use hanging::HangingDisk;
 #[cfg(feature = "faults")]
 pub use memory::MemoryDisk;
 pub use os::OsDisk;

@@ -5,14 +5,11 @@ use std::{sync::Arc, time::Duration};
 use raft::{
     ProposeError,
     directory::{DataDirectory, Identity},
-    disk::{Loss, MemoryDisk},
+    disk::{HangingDisk, Loss, MemoryDisk},
 };
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    cluster::{Node, PATIENCE, converged, eventually, fresh, leader, write},
-    slow_disk::SlowDisk,
-};
+use crate::cluster::{Node, PATIENCE, converged, eventually, fresh, leader, write};
 
 /// Three voters, each on a disk in memory.
 async fn three_in_memory(loss: Loss) -> (Vec<Node>, Vec<Arc<MemoryDisk>>) {
@@ -113,11 +110,11 @@ async fn a_failed_sync_of_a_promise_stops_the_replica() {
 }
 
 /// Three voters, each on a disk that can be made to hang.
-async fn three_on_slow_disks() -> (Vec<Node>, Vec<SlowDisk>) {
+async fn three_on_hanging_disks() -> (Vec<Node>, Vec<HangingDisk>) {
     let mut nodes = fresh(3, 3, 3);
     let mut disks = Vec::new();
     for node in &mut nodes {
-        let disk = SlowDisk::default();
+        let disk = HangingDisk::default();
         node.disk = Arc::new(disk.clone());
         node.start().await;
         disks.push(disk);
@@ -130,7 +127,7 @@ async fn three_on_slow_disks() -> (Vec<Node>, Vec<SlowDisk>) {
 // follower goes on naming that leader, for longer than a silent one is named; and it catches up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_whose_disk_is_slow_goes_on_naming_its_leader() {
-    let (nodes, disks) = three_on_slow_disks().await;
+    let (nodes, disks) = three_on_hanging_disks().await;
     let before = write(&nodes, "before").await;
     converged(&nodes, before.index).await;
     let at = leader(&nodes).await;
@@ -158,7 +155,7 @@ async fn a_follower_whose_disk_is_slow_goes_on_naming_its_leader() {
 // makes new ones, again and again. Claim: once the disk is back, the newest is served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_whose_disk_hung_through_many_connections_catches_up() {
-    let (nodes, disks) = three_on_slow_disks().await;
+    let (nodes, disks) = three_on_hanging_disks().await;
     let before = write(&nodes, "before").await;
     converged(&nodes, before.index).await;
     let at = leader(&nodes).await;

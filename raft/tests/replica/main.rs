@@ -11,5 +11,4 @@ mod cut_off;
 mod disks;
 mod register;
 mod replication;
-mod slow_disk;
 mod strangers;

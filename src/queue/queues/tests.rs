@@ -15,16 +15,7 @@ fn queue(name: &str) -> QueueName {
 
 /// A change of no setting of the queue that [`job`] names.
 fn keep() -> SetQueue {
-    SetQueue {
-        queue: queue("default"),
-        is_paused: None,
-        max_jobs: Patch::Keep,
-        max_bytes: Patch::Keep,
-        default_lease_ms: Patch::Keep,
-        max_attempts: Patch::Keep,
-        max_leased: Patch::Keep,
-        rate_per_second: Patch::Keep,
-    }
+    SetQueue::unchanged(queue("default"))
 }
 
 fn set(bench: &mut Bench, set: SetQueue) -> bool {

@@ -428,14 +428,9 @@ fn bulk_retry_is_refused_for_unknown_queues_states_that_do_not_last_and_limits_o
 fn set_limits(bench: &mut Bench, max_jobs: Option<u64>, max_bytes: Option<u64>) {
     let patch = |limit: Option<u64>| limit.map_or(Patch::Keep, Patch::Set);
     let set = SetQueue {
-        queue: QueueName::parse("default").unwrap(),
-        is_paused: None,
         max_jobs: patch(max_jobs),
         max_bytes: patch(max_bytes),
-        default_lease_ms: Patch::Keep,
-        max_attempts: Patch::Keep,
-        max_leased: Patch::Keep,
-        rate_per_second: Patch::Keep,
+        ..SetQueue::unchanged(QueueName::parse("default").unwrap())
     };
     bench.act(Action::SetQueue(set)).unwrap();
 }

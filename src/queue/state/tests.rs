@@ -155,23 +155,8 @@ pub(in crate::queue) fn id_of(text: &str) -> JobId {
 
 pub(in crate::queue) fn job(id: &str) -> NewJob {
     NewJob {
-        id: id_of(id),
-        queue: QueueName::parse("default").unwrap(),
-        work_type: WorkType::parse("default").unwrap(),
-        payload: Payload {
-            bytes: Bytes::from_static(b"{}"),
-            content_type: "application/json".into(),
-        },
-        priority: 50,
-        delay: Delay::None,
-        lease_ms: None,
-        max_attempts: None,
         backoff: Backoff { jitter_thousandths: 0, ..Backoff::default() },
-        expires_in_ms: None,
-        depends_on: Vec::new(),
-        on_dependency_failure: OnDependencyFailure::default(),
-        group: None,
-        tags: std::collections::BTreeMap::default(),
+        ..NewJob::plain(id_of(id))
     }
 }
 

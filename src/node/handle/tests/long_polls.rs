@@ -224,16 +224,7 @@ async fn a_stopping_node_sends_its_long_polls_away_and_keeps_those_of_others() {
 async fn every_place_of_a_limited_queue_that_is_free_again_wakes_one_waiter() {
     let cluster = Cluster::of(1).await;
     let node = cluster.node(0);
-    let set = SetQueue {
-        queue: queue("default"),
-        is_paused: None,
-        max_jobs: Patch::Keep,
-        max_bytes: Patch::Keep,
-        default_lease_ms: Patch::Keep,
-        max_attempts: Patch::Keep,
-        max_leased: Patch::Set(2),
-        rate_per_second: Patch::Keep,
-    };
+    let set = SetQueue { max_leased: Patch::Set(2), ..SetQueue::unchanged(queue("default")) };
     let request_id = RequestId::parse("limit").unwrap();
     let limit = Command::Operate(Operation { request_id, action: Action::SetQueue(set) });
     submit(node, limit).await;

@@ -1,19 +1,17 @@
-//! A disk whose syncs can be made to wait.
+//! The machine's disk behind a gate: while it hangs, no sync of a file ends.
 
 use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex},
+    time::Duration,
 };
 
-use raft::{
-    Disk,
-    disk::{DirectoryLock, File, OsDisk},
-};
+use super::{DirectoryLock, Disk, File, OsDisk};
 
-/// The real disk behind a gate.
+/// The machine's disk, which hangs when it is told to. Clones are the same disk.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct SlowDisk {
+pub struct HangingDisk {
     gate: Arc<Gate>,
 }
 
@@ -23,25 +21,34 @@ struct Gate {
     opened: Condvar,
 }
 
+/// A hang that nobody ends becomes an error after this, so that a test that failed ends too.
+const PATIENCE: Duration = Duration::from_mins(1);
+const UNPOISONED: &str = "nothing panics while the gate is locked";
+
 impl Gate {
-    fn pass(&self) {
-        let is_shut = self.is_shut.lock().unwrap();
-        drop(self.opened.wait_while(is_shut, |is_shut| *is_shut).unwrap());
+    fn pass(&self) -> io::Result<()> {
+        let is_shut = self.is_shut.lock().expect(UNPOISONED);
+        let waited = self.opened.wait_timeout_while(is_shut, PATIENCE, |is_shut| *is_shut);
+        if waited.expect(UNPOISONED).1.timed_out() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
-impl SlowDisk {
-    /// While it hangs, no sync of a file ends.
-    pub(crate) fn set_hanging(&self, hangs: bool) {
-        *self.gate.is_shut.lock().unwrap() = hangs;
+impl HangingDisk {
+    /// While it hangs, no sync of a file ends. Syncs under way when it hangs no more go on.
+    pub fn set_hanging(&self, hangs: bool) {
+        *self.gate.is_shut.lock().expect(UNPOISONED) = hangs;
         self.gate.opened.notify_all();
     }
 }
 
-impl Disk for SlowDisk {
+impl Disk for HangingDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let file = OsDisk.open(path)?;
-        Ok(Box::new(SlowFile { file, gate: self.gate.clone() }))
+        Ok(Box::new(HangingFile { file, gate: Arc::clone(&self.gate) }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -70,12 +77,12 @@ impl Disk for SlowDisk {
 }
 
 #[derive(Debug)]
-struct SlowFile {
+struct HangingFile {
     file: Box<dyn File>,
     gate: Arc<Gate>,
 }
 
-impl File for SlowFile {
+impl File for HangingFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(buffer, offset)
     }
@@ -85,7 +92,7 @@ impl File for SlowFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.gate.pass();
+        self.gate.pass()?;
         self.file.sync_data()
     }
 
