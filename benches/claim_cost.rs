@@ -20,10 +20,11 @@ use std::{
     process::{Command as Process, ExitCode, Stdio},
 };
 
-use load::{Load, queue};
+use load::Load;
 use quorate::queue::{
     Action, Add, Answer, Applied, Claim, Claimed, Command, Complete, Delay, Entry, GroupName,
-    Holding, JobId, Limits, NewJob, Operation, Patch, RequestId, SetQueue, State, WorkType,
+    Holding, JobId, Limits, NewJob, Operation, Patch, QueueName, RequestId, SetQueue, State,
+    WorkType,
 };
 
 const JOBS_DEFAULT: u64 = 1_000_000;
@@ -114,18 +115,18 @@ impl Obstacle {
 
     /// What makes its jobs be in the way, after they were added.
     fn action(self) -> Option<Action> {
-        let queue = queue("held");
+        let held = queue("held");
         match self {
-            Self::PausedQueue => Some(Action::PauseQueue { queue, is_paused: true }),
+            Self::PausedQueue => Some(Action::PauseQueue { queue: held, is_paused: true }),
             Self::FullQueue => Some(Action::SetQueue(SetQueue {
                 max_leased: Patch::Set(1),
-                ..SetQueue::unchanged(queue)
+                ..SetQueue::unchanged(held)
             })),
             Self::SpentRate => Some(Action::SetQueue(SetQueue {
                 rate_per_second: Patch::Set(1),
-                ..SetQueue::unchanged(queue)
+                ..SetQueue::unchanged(held)
             })),
-            Self::Purged => Some(Action::PurgeQueue(load::queue("work"))),
+            Self::Purged => Some(Action::PurgeQueue(queue("work"))),
             _ => None,
         }
     }
@@ -345,4 +346,8 @@ fn parts_in(directory: &Path) -> Result<Vec<u64>, String> {
         }
     }
     Ok(parts.into_values().filter(|instructions| *instructions > 0).collect())
+}
+
+fn queue(name: &str) -> QueueName {
+    QueueName::parse(name).expect("a name")
 }

@@ -14,10 +14,10 @@ mod took;
 
 use std::{process::ExitCode, time::Duration};
 
-use load::{Load, queue};
+use load::Load;
 use quorate::queue::{
     Action, Add, Answer, Claim, Claimed, Command, Delay, Fail, GroupName, Holding, JobState,
-    Limits, NewJob, Operation, RequestId, Retry, State, Totals,
+    Limits, NewJob, Operation, QueueName, RequestId, Retry, State, Totals,
 };
 use took::{Took, timed};
 
@@ -272,4 +272,8 @@ impl Applies {
 
 fn count(totals: &Totals, state: JobState) -> u64 {
     totals.by_status.get(&state).copied().unwrap_or_default()
+}
+
+fn queue(name: &str) -> QueueName {
+    QueueName::parse(name).expect("a name")
 }

@@ -1,9 +1,7 @@
 //! What the benchmarks feed the queue with: commands with fresh ids, and a clock that goes on.
 
-use bytes::Bytes;
 use quorate::queue::{
-    Backoff, Claim, ClockMs, Command, Delay, Entry, JobId, NewJob, OnDependencyFailure, Payload,
-    QueueName, RequestId, Stamp, WallMs, WorkType, WorkerId,
+    Claim, ClockMs, Command, Entry, JobId, NewJob, RequestId, Stamp, WallMs, WorkerId,
 };
 
 /// Makes commands with fresh ids and a clock that goes on.
@@ -41,9 +39,4 @@ impl Load {
             labels: std::collections::BTreeMap::new(),
         }
     }
-}
-
-/// A queue's name.
-pub(crate) fn queue(name: &str) -> QueueName {
-    QueueName::parse(name).expect("a name")
 }

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 
 use crate::queue::{
-    Add, Answer, Backoff, Cancel, Claim, Claimed, ClockMs, Command, Complete, Delay, Entry, Fail,
-    GroupName, Holding, Job, JobId, JobState, Limits, NewJob, OnDependencyFailure, Payload,
-    QueueName, RequestId, Retry, Stamp, State, WallMs, WorkType, WorkerId,
+    Add, Answer, Cancel, Claim, Claimed, ClockMs, Command, Complete, Entry, Fail, GroupName,
+    Holding, Job, JobId, JobState, Limits, NewJob, Payload, RequestId, Retry, Stamp, State, WallMs,
+    WorkType, WorkerId,
 };
 
 /// A queue whose jobs depart as soon as they are told to.

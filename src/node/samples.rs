@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 
 use crate::queue::{
-    Add, Backoff, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail, GroupName,
-    Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Payload, QueueName, Release, RequestId,
-    Retry, Stamp, Token, WallMs, WorkType, WorkerId,
+    Add, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail, GroupName, Heartbeat,
+    Holding, JobId, NewJob, OnDependencyFailure, Payload, QueueName, Release, RequestId, Retry,
+    Stamp, Token, WallMs, WorkType, WorkerId,
 };
 
 pub(super) const SOON: Duration = Duration::from_secs(10);

@@ -1,21 +1,14 @@
 //! `queue history`, and an archive that is damaged while its node is down.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use quorate::{
     archive::{DiskArchive, Options},
     node::{Archive as _, FileSystem},
-    queue::{
-        Add, Backoff, Cancel, ClockMs, Command, Delay, Entry, JobId, Limits, NewJob,
-        OnDependencyFailure, Payload, QueueName, Stamp, State, WallMs, WorkType,
-    },
+    queue::{Add, Cancel, ClockMs, Command, Entry, JobId, Limits, NewJob, Stamp, State, WallMs},
 };
 
 use crate::harness::{PATIENCE, Server, User, until};
-
-fn new_job(id: JobId) -> NewJob {
-    NewJob::plain(id)
-}
 
 /// Puts cancelled jobs into the archive of a node that does not run, as if it had lived for an hour.
 fn fill_archive(data_dir: &Path, ids: &[&str]) {
@@ -23,7 +16,7 @@ fn fill_archive(data_dir: &Path, ids: &[&str]) {
     let mut commands = Vec::new();
     for id in ids {
         let job = JobId::parse(id).unwrap();
-        commands.push(Command::Add(Add { jobs: vec![new_job(job.clone())] }));
+        commands.push(Command::Add(Add { jobs: vec![NewJob::plain(job.clone())] }));
         commands.push(Command::Cancel(Cancel { job }));
     }
     state.apply(&Entry { stamp: Stamp { clock: ClockMs(1), wall: WallMs(1) }, commands });

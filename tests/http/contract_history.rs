@@ -1,6 +1,6 @@
 //! The contract of `/work/history`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Site, ids};
 

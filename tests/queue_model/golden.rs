@@ -3,10 +3,9 @@
 use bincode::Options;
 use bytes::Bytes;
 use quorate::queue::{
-    Action, Add, Backoff, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail,
-    GroupName, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure, Operation, Patch,
-    Payload, QueueName, Record, RequestId, Retry, SetQueue, Stamp, State, Token, WallMs, WorkType,
-    WorkerId,
+    Action, Add, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail, GroupName,
+    Heartbeat, Holding, JobId, Limits, NewJob, Operation, Patch, QueueName, Record, RequestId,
+    Retry, SetQueue, Stamp, State, Token, WallMs, WorkType, WorkerId,
 };
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -2,13 +2,11 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
-
 use super::*;
 use crate::queue::{
     Action, Add, Backoff, Beat, BeatStatus, Cancel, Claimed, Complete, Delay, Fail, Found, Grant,
-    Heartbeat, Holding, NewJob, OnDependencyFailure, Once, Operation, Payload, Record, Release,
-    RequestId, RestoreError, Retry, Stamp, Token, WorkerId,
+    Heartbeat, Holding, NewJob, OnDependencyFailure, Once, Operation, Record, Release, RequestId,
+    RestoreError, Retry, Stamp, Token, WorkerId,
 };
 
 /// A queue whose clocks a test moves by hand.
