@@ -45,6 +45,7 @@ mod space;
 mod standing;
 mod tries;
 mod waiters;
+mod wall_clock;
 
 pub use admission::{LaneLoad, Limits};
 pub use archive::{Archive, ArchiveQuery, ArchiveStatus, ArchiveUnavailable, NoArchive};
@@ -54,3 +55,4 @@ pub use figures::Figures;
 pub use handle::*;
 pub use open::*;
 pub use space::{FileSystem, Space};
+pub use wall_clock::WallClock;
