@@ -150,6 +150,7 @@ fn node_options(config: &Config) -> NodeOptions {
 fn bootstrap(bootstrap: &Bootstrap) -> raft::Bootstrap {
     match bootstrap.clone() {
         Bootstrap::Alone => raft::Bootstrap::Alone,
+        Bootstrap::Join => raft::Bootstrap::Join,
         Bootstrap::Expect { voters, seeds, only } => {
             raft::Bootstrap::Expect { voters, seeds, only }
         }

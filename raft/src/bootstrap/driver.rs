@@ -51,6 +51,8 @@ pub(crate) struct Bootstrapper {
     blocking: Blocking,
     how: Bootstrap,
     record: Mutex<Record>,
+    /// Addresses to ask besides those of `how`, learned while running; at most [`KNOWN_MAX`].
+    learned: std::sync::Mutex<BTreeSet<String>>,
     heard: std::sync::Mutex<BTreeMap<PeerId, Heard>>,
     /// Told when a promise could not be written: the disk is not asked a second time.
     failure: watch::Sender<Option<String>>,
@@ -104,8 +106,23 @@ impl Bootstrapper {
         }
         identity.cluster_id.send_replace(record.cluster_id());
         let directory = Arc::new(std::sync::Mutex::new(Some(directory)));
-        let (record, heard) = (Mutex::new(record), std::sync::Mutex::default());
-        Ok(Self { identity, directory, blocking, how, record, heard, failure })
+        Ok(Self {
+            identity,
+            directory,
+            blocking,
+            how,
+            record: Mutex::new(record),
+            learned: std::sync::Mutex::default(),
+            heard: std::sync::Mutex::default(),
+            failure,
+        })
+    }
+
+    /// Takes addresses to ask from now on instead of those learned before. They are asked and no more:
+    /// who is a candidate, each node says itself.
+    pub(crate) fn learn_seeds(&self, seeds: Vec<String>) {
+        let seeds = seeds.into_iter().take(KNOWN_MAX).collect();
+        *self.learned.lock().expect("no holder of this lock panics") = seeds;
     }
 
     /// The directory, for its lock: who takes it out lets go of it.
@@ -200,7 +217,7 @@ impl Bootstrapper {
     /// size and its labels.
     fn is_wanted(&self, set: &Set) -> bool {
         match &self.how {
-            Bootstrap::Alone => false,
+            Bootstrap::Alone | Bootstrap::Join => false,
             Bootstrap::Expect { voters, only, .. } => {
                 let allowed =
                     |peer: &Peer| only.as_ref().is_none_or(|only| only.contains(&peer.label));
@@ -233,9 +250,12 @@ impl Bootstrapper {
     }
 
     async fn greeting(&self) -> Greeting {
+        let is_candidate = matches!(self.how, Bootstrap::Expect { .. });
         let stance = match self.record.lock().await.standing {
-            Standing::Free => Stance::Free,
-            Standing::Proposing(_) | Standing::Promised(_) | Standing::Barred => Stance::Bound,
+            Standing::Free if is_candidate => Stance::Free,
+            Standing::Free | Standing::Proposing(_) | Standing::Promised(_) | Standing::Barred => {
+                Stance::Bound
+            }
             Standing::Member { .. } => Stance::InCluster,
         };
         let known = self.heard().values().map(|heard| heard.peer.clone()).collect();
@@ -288,10 +308,9 @@ impl Bootstrapper {
     }
 
     fn addresses(&self) -> Vec<Peer> {
-        let mut addresses: BTreeSet<String> = match &self.how {
-            Bootstrap::Alone => BTreeSet::new(),
-            Bootstrap::Expect { seeds, .. } => seeds.iter().cloned().collect(),
-        };
+        let Bootstrap::Expect { seeds, .. } = &self.how else { return vec![] };
+        let mut addresses: BTreeSet<String> = seeds.iter().cloned().collect();
+        addresses.extend(self.learned.lock().expect("no holder of this lock panics").clone());
         addresses.extend(self.heard().values().map(|heard| heard.peer.address.clone()));
         addresses.remove(&self.identity.me.address);
         let unknown = |address| Peer { address, ..Peer::default() };
@@ -312,7 +331,11 @@ impl Bootstrapper {
     /// The least N candidates, if this node is the least of all.
     fn candidates(&self) -> Option<Vec<Peer>> {
         let me = self.identity.me.clone();
-        let Bootstrap::Expect { voters, only, .. } = &self.how else { return Some(vec![me]) };
+        let (voters, only) = match &self.how {
+            Bootstrap::Alone => return Some(vec![me]),
+            Bootstrap::Join => return None,
+            Bootstrap::Expect { voters, only, .. } => (voters, only),
+        };
         let now = Instant::now();
         let mut candidates = BTreeMap::from([(me.id, me.clone())]);
         for heard in self.heard().values() {
