@@ -31,6 +31,7 @@ mod expiry;
 mod figures;
 mod forward;
 mod gather;
+mod gossip;
 mod handle;
 mod machine;
 mod open;
@@ -51,6 +52,7 @@ pub use archive::{Archive, ArchiveQuery, ArchiveStatus, ArchiveUnavailable, NoAr
 pub use backup::{Backup, BackupCheck, BackupFault};
 pub use clock::*;
 pub use figures::Figures;
+pub use gossip::*;
 pub use handle::*;
 pub use open::*;
 pub use space::{FileSystem, Space};

@@ -1,0 +1,5 @@
+//! What this node says and hears by gossip.
+
+mod card;
+
+pub use card::{Card, Kind};
