@@ -77,6 +77,7 @@ fn run(
             Command::History(args) => interruptible(args.run(&session)).await,
             Command::Status(args) => interruptible(args.run(&session)).await,
             Command::Leader(args) => interruptible(args.run(&session)).await,
+            Command::Members(args) => interruptible(args.run(&session)).await,
             Command::Backup(args) => interruptible(args.run(&session)).await,
             Command::List(args) => interruptible(args.run(&session)).await,
             Command::Retry(args) => interruptible(args.run(&session)).await,

@@ -31,6 +31,7 @@ mod leader;
 mod lease;
 mod list;
 mod logging;
+mod members;
 mod ndjson;
 mod operator;
 mod pages;

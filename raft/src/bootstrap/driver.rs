@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,6 +57,9 @@ pub(crate) struct Bootstrapper {
     /// Addresses to ask besides those of `how`, learned while running; at most [`KNOWN_MAX`].
     learned: std::sync::Mutex<BTreeSet<String>>,
     heard: std::sync::Mutex<BTreeMap<PeerId, Heard>>,
+    /// Whether this run has asked at every address it began with. Before, it makes no new promise: one
+    /// of them may lead to a cluster.
+    has_greeted: AtomicBool,
     /// Told when a promise could not be written: the disk is not asked a second time.
     failure: watch::Sender<Option<String>>,
 }
@@ -114,6 +120,7 @@ impl Bootstrapper {
             record: Mutex::new(record),
             learned: std::sync::Mutex::default(),
             heard: std::sync::Mutex::default(),
+            has_greeted: AtomicBool::new(false),
             failure,
         })
     }
@@ -198,7 +205,9 @@ impl Bootstrapper {
             }
             Message::Propose(set) => {
                 let mut record = self.record.lock().await;
-                if !self.is_wanted(&set) {
+                let is_free = record.standing == Standing::Free;
+                let has_looked = self.has_greeted.load(Ordering::Relaxed);
+                if !self.is_wanted(&set) || (is_free && !has_looked) {
                     return Ok(Reply::Declined(Declined::Unwanted));
                 }
                 match record.promise(&set) {
@@ -304,6 +313,7 @@ impl Bootstrapper {
                 self.hear(greeting).await?;
             }
         }
+        self.has_greeted.store(true, Ordering::Relaxed);
         Ok(())
     }
 

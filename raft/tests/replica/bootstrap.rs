@@ -144,6 +144,25 @@ async fn a_node_that_learns_of_a_cluster_founds_none() {
     assert!(others.iter().all(|node| node.status().role == Role::Fresh));
 }
 
+// Situation: only the first of three fresh nodes is told of the cluster, and the others of it alone.
+// Claim: it makes them no promise before it has asked there, so they found nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_looks_for_a_cluster_before_it_promises_anything() {
+    let mut members = fresh(3, 3, 3);
+    futures_util::future::join_all(members.iter_mut().map(Node::start)).await;
+    one_cluster(&members, 3).await;
+    for _ in 0..4 {
+        let mut others = fresh(3, 3, 1);
+        let Bootstrap::Expect { seeds, .. } = &mut others[0].options.bootstrap else {
+            unreachable!()
+        };
+        *seeds = vec![members[0].options.advertise.clone()];
+        futures_util::future::join_all(others.iter_mut().map(Node::start)).await;
+        sleep(Duration::from_millis(600)).await;
+        assert!(others.iter().all(|node| node.status().role == Role::Fresh));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_only_joins_is_in_no_set_and_in_nobodys_way() {
     let mut nodes = fresh(4, 3, 4);
