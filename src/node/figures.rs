@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Handle, LaneLoad};
+use super::{Gossip, GossipFigures, Handle, LaneLoad};
 
 /// A node's counters and loads at one moment, beside its [`super::Status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Figures {
     pub leader_changes: BTreeMap<&'static str, u64>,
     /// What its disk has free, bytes; `None` when it does not look.
     pub disk_free_bytes: Option<u64>,
+    /// What gossip counts; `None` while it is off.
+    pub gossip: Option<GossipFigures>,
 }
 
 impl Handle {
@@ -34,6 +36,7 @@ impl Handle {
             reads: under_way.reads,
             leader_changes: node.leaders().counts(),
             disk_free_bytes: node.room.free_bytes(),
+            gossip: node.gossip.as_ref().map(Gossip::figures),
         }
     }
 
