@@ -240,6 +240,12 @@ impl<S: StateMachine> Replica<S> {
         self.in_scope(tasks::hand_over(&self.inner.raft, self.inner.me.id, deadline)).await
     }
 
+    /// Whether this replica stands in elections: one that stands aside goes on voting, replicating and,
+    /// if it leads, leading, until it has handed over. It may still be handed the leadership.
+    pub fn stand_aside(&self, is_aside: bool) {
+        self.inner.raft.runtime_config().elect(!is_aside);
+    }
+
     /// Writes a snapshot now and purges the log behind it, as far as [`Options::kept_entries`] lets.
     /// Returns the snapshot's last index.
     ///

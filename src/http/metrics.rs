@@ -26,7 +26,7 @@ const QUEUES_MAX: usize = 1000;
 const OTHER_QUEUES: &str = "other";
 
 type Labels<const N: usize> = [(&'static str, String); N];
-/// A gauge that is never negative and may have a fraction.
+/// A gauge that may have a fraction.
 type Decimal = Gauge<f64, AtomicU64>;
 
 pub(super) async fn metrics(call: Call) -> Result<Response, Failure> {
@@ -70,6 +70,7 @@ fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
         let help = "Free on the data directory's disk, as of the last look";
         registry.register_with_unit("disk_free", help, Unit::Bytes, number(bytes));
     }
+    register_wall_clock(registry, figures);
     register_raft(registry, status);
     let changes = Family::<Labels<1>, Counter>::default();
     for (cause, count) in &figures.leader_changes {
@@ -99,6 +100,18 @@ fn register_gossip(registry: &mut Registry, figures: &GossipFigures) {
     unreadable.inc_by(figures.unreadable_cards);
     let help = "What members said of themselves and this version cannot read";
     registry.register("gossip_unreadable_cards", help, unreadable);
+}
+
+fn register_wall_clock(registry: &mut Registry, figures: &Figures) {
+    if let Some(ahead_ms) = figures.wall_clock.ahead_ms {
+        let ahead = Decimal::default();
+        let size = seconds(ahead_ms.unsigned_abs());
+        ahead.set(if ahead_ms < 0 { -size } else { size });
+        let help = "How far the wall clock is ahead of the median of the voters'";
+        registry.register_with_unit("wall_clock_ahead", help, Unit::Seconds, ahead);
+    }
+    let help = "Whether this node does not lead for the sake of its wall clock";
+    registry.register("wall_clock_aside", help, truth(figures.wall_clock.is_aside));
 }
 
 fn register_raft(registry: &mut Registry, status: &Status) {

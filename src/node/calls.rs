@@ -52,6 +52,8 @@ pub(super) enum Request {
     },
     /// Are you there?
     Ping,
+    /// What does your wall clock show?
+    WallClock,
 }
 
 /// Commands of one caller.
@@ -102,6 +104,11 @@ pub(super) enum Response {
     Pong,
     /// Nothing was done: this version cannot read the request, or the node is not open.
     Declined,
+    /// To [`Request::WallClock`]: ms since the Unix epoch.
+    WallClock {
+        /// As it was when the request was read.
+        wall_ms: u64,
+    },
 }
 
 /// Why the asked node did not carry something out.

@@ -89,6 +89,7 @@ async fn answer(node: Arc<Node>, from: PeerId, request: Bytes, remaining: Durati
             Response::Noted
         }
         Ok(Request::Ping) => Response::Pong,
+        Ok(Request::WallClock) => Response::WallClock { wall_ms: node.clock.wall_ms() },
     };
     response.encode()
 }

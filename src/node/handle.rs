@@ -357,9 +357,9 @@ pub struct Status {
     /// Since the node started, ms.
     pub uptime_ms: u64,
     /// Whether this node takes requests: every check holds, but for a disk that has little room left,
-    /// beside which everything but adds goes on.
+    /// beside which everything but adds goes on, and a wall clock for whose sake it does not lead.
     pub is_ready: bool,
-    /// Whether a leader is known, this replica has caught up with it, and its disk is well.
+    /// Whether a leader is known, this replica has caught up with it, and its disk and clock are well.
     pub checks: Vec<Check>,
     /// The last change of leader that this node saw.
     pub last_change: Option<LeaderChange>,
@@ -368,7 +368,7 @@ pub struct Status {
 /// One thing that must hold before a node is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Its name: `bootstrapped`, `leader_known`, `caught_up`, `disk`.
+    /// Its name: `bootstrapped`, `leader_known`, `caught_up`, `disk`, `wall_clock`.
     pub name: &'static str,
     /// Whether it holds.
     pub is_ok: bool,

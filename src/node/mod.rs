@@ -46,6 +46,7 @@ mod space;
 mod standing;
 mod tries;
 mod waiters;
+mod wall_clock;
 
 pub use admission::{LaneLoad, Limits};
 pub use archive::{Archive, ArchiveQuery, ArchiveStatus, ArchiveUnavailable, NoArchive};
@@ -56,3 +57,4 @@ pub use gossip::*;
 pub use handle::*;
 pub use open::*;
 pub use space::{FileSystem, Space};
+pub use wall_clock::WallClock;

@@ -31,6 +31,7 @@ use super::{
     routing::{self, Standing},
     space::{self, Room},
     standing::Leaders,
+    wall_clock::{self, WallClock},
 };
 
 /// The threads of Raft's own runtime: one for the replica, one for what it must not wait for.
@@ -129,6 +130,7 @@ pub struct Node {
     pub(super) standing: watch::Sender<Standing>,
     pub(super) leaders: Mutex<Leaders>,
     pub(super) has_caught_up: watch::Sender<bool>,
+    pub(super) wall_clock: watch::Sender<WallClock>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) started_ms: u64,
     /// The runtime of everything but Raft.
@@ -174,6 +176,7 @@ impl Node {
             standing: watch::Sender::default(),
             leaders: Mutex::default(),
             has_caught_up: watch::Sender::new(false),
+            wall_clock: watch::Sender::default(),
             phase: watch::Sender::new(Phase::Running),
             started_ms: clock.monotonic_ms(),
             clock,
@@ -195,6 +198,7 @@ impl Node {
         self.spawn_until_stopped(expiry::run(Arc::clone(self)));
         self.spawn_until_stopped(space::watch(Arc::clone(self)));
         self.spawn_until_stopped(parked::watch_leader(Arc::clone(self)));
+        self.spawn_until_stopped(wall_clock::watch(Arc::clone(self)));
     }
 
     /// Runs a task beside the caller.

@@ -96,6 +96,7 @@ fn requests_keep_the_bytes_of_their_format() {
         ("read_index", Request::ReadIndex),
         ("resigning", Request::Resigning { term: 8 }),
         ("ping", Request::Ping),
+        ("wall_clock", Request::WallClock),
     ];
     let encoded = requests.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_requests.txt", &encoded);
@@ -125,6 +126,7 @@ fn responses_keep_the_bytes_of_their_format() {
         ("noted", Response::Noted),
         ("pong", Response::Pong),
         ("declined", Response::Declined),
+        ("wall_clock", Response::WallClock { wall_ms: 9 }),
     ];
     let encoded = responses.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_responses.txt", &encoded);
