@@ -26,6 +26,7 @@ mod heartbeat;
 mod help;
 mod history;
 mod import;
+mod key_file;
 mod input;
 mod leader;
 mod lease;

@@ -34,7 +34,7 @@ fn peer(member: Member, now_ms: u64) -> PeerMember {
         session: card.filter(|card| card.kind == Kind::Worker).map(|card| card.session),
         version: said(|card| &card.version),
         labels: card.map(|card| card.labels.clone()).unwrap_or_default(),
-        rtt_us: member.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        rtt_us: member.rtt_us,
         since_at_ms: member.since_wall_ms,
         since_ms_ago: now_ms.saturating_sub(member.since_wall_ms),
         is_self: member.is_self,

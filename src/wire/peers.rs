@@ -47,8 +47,8 @@ pub struct PeerMember {
     /// What it says of itself besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// How long it took to answer the last probe of the node that was asked, µs; `null` until one was
-    /// answered.
+    /// How long it takes to answer the probes of the node that was asked, µs, smoothed; `null` until it
+    /// has answered one.
     pub rtt_us: Option<u64>,
     /// Since when the node that was asked sees it in this state, ms since the Unix epoch.
     pub since_at_ms: u64,

@@ -41,7 +41,7 @@ impl Cluster {
 
     /// Three voters that have not been started, of any binary that takes `queue serve`'s flags.
     pub(crate) fn stopped(binary: &Path, environment: &[(&str, String)], flags: &[&str]) -> Self {
-        Self::fresh(binary, environment, flags, &[&[0, 1, 2]; 3])
+        Self::fresh(binary, environment, flags, &[&[0_usize, 1, 2][..]; 3])
     }
 
     /// Nodes that have not been started, and of which three are to be voters. Each is told to join the

@@ -118,7 +118,7 @@ impl Setup {
             archive: self.archive,
         };
         let disk_reserve_bytes = self.disk_reserve_bytes;
-        let options = NodeOptions { raft, limits: self.node, disk_reserve_bytes };
+        let options = NodeOptions { raft, limits: self.node, disk_reserve_bytes, gossip: None };
         Box::pin(Node::open(options, environment, RaftRuntime::Current)).await.unwrap()
     }
 }

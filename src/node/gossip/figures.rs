@@ -11,6 +11,8 @@ pub struct GossipFigures {
     pub members: BTreeMap<(MemberState, Option<Kind>), usize>,
     /// Cards that came and could not be read, since the start.
     pub unreadable_cards: u64,
+    /// What the membership layer counts of its datagrams.
+    pub datagrams: membership::Figures,
 }
 
 impl GossipFigures {

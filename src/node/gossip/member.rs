@@ -1,6 +1,6 @@
 //! The members as this node sees them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use super::Card;
 
@@ -17,8 +17,8 @@ pub struct Member {
     pub state: MemberState,
     /// Since when this node sees it so, ms since the Unix epoch by this node's wall clock.
     pub since_wall_ms: u64,
-    /// How long it took to answer this node's last probe; `None` until it has answered one.
-    pub rtt: Option<Duration>,
+    /// How long it takes to answer this node's probes, µs, smoothed; `None` until it has answered one.
+    pub rtt_us: Option<u64>,
     /// What it says of itself; `None` until that has come, or when it cannot be read.
     pub card: Option<Card>,
     /// Whether it is this node.

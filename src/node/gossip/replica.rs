@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 
 use raft::{Replica, Role};
 
-use super::{Card, Kind, subject::Subject};
+use super::{Card, GossipOptions, Kind, subject::Subject};
 use crate::node::machine::Machine;
 
 /// A node's replica, as gossip needs it.
 pub(in crate::node) struct ReplicaSubject {
-    pub(in crate::node) replica: Replica<Machine>,
-    pub(in crate::node) http_address: String,
-    pub(in crate::node) labels: BTreeMap<String, String>,
+    replica: Replica<Machine>,
+    http_address: String,
+    labels: BTreeMap<String, String>,
+}
+
+impl ReplicaSubject {
+    pub(in crate::node) fn new(replica: Replica<Machine>, options: GossipOptions) -> Self {
+        let GossipOptions { http_address, labels, .. } = options;
+        Self { replica, http_address, labels }
+    }
 }
 
 impl Subject for ReplicaSubject {
