@@ -59,11 +59,12 @@ fn run(
         }
         Command::Run(args) => return args.run(&config, surroundings),
         Command::Completions(args) => return args.run(&session),
+        Command::Keygen(args) => return args.run(&session),
         command => command,
     };
     block_on(async {
         match command {
-            Command::Serve(_) | Command::Run(_) | Command::Completions(_) => {
+            Command::Serve(_) | Command::Run(_) | Command::Completions(_) | Command::Keygen(_) => {
                 unreachable!("they need no runtime, or have one of their own")
             }
             Command::Add(args) => interruptible(args.run(&session)).await,

@@ -1,22 +1,22 @@
 //! A node and its HTTP, put together: what `serve` runs, and what `run` embeds.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use membership::Profile;
+use membership::{Keyring, KeyringError, Profile};
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::oneshot,
 };
 use ulid::Ulid;
 
-use super::{Exit, Failure, key_file, operator::Console};
+use super::{Exit, Failure, operator::Console};
 use crate::{
     archive::{self, DiskArchive},
     config::{Bootstrap, Config, GossipProfile, TimingPreset},
     http::{self, Exposure, Hold, HttpOptions},
     node::{
-        self, Archive, GossipOptions, Handle, MachineClock, NoArchive, Node, NodeOptions, OpenError, RaftRuntime,
-        Space,
+        self, Archive, GossipOptions, Handle, MachineClock, NoArchive, Node, NodeOptions,
+        OpenError, RaftRuntime, Space,
     },
 };
 
@@ -168,7 +168,7 @@ fn node_options(config: &Config, gossip: Option<GossipOptions>) -> NodeOptions {
 /// How the node gossips, if it does. Reads the keys.
 fn gossip(config: &Config) -> Result<Option<GossipOptions>, Failure> {
     let Some(gossip) = &config.gossip else { return Ok(None) };
-    let keyring = gossip.key_file.as_deref().map(key_file::read).transpose()?;
+    let keyring = gossip.key_file.as_deref().map(keyring).transpose()?;
     if keyring.is_none() && !config.peer_listen.ip().is_loopback() {
         let address = config.peer_listen;
         tracing::warn!(%address, "gossip is not sealed: whoever reaches it can declare members dead");
@@ -184,6 +184,16 @@ fn gossip(config: &Config) -> Result<Option<GossipOptions>, Failure> {
         http_address: http_address(config),
         labels: config.labels.clone(),
     }))
+}
+
+fn keyring(file: &Path) -> Result<Keyring, Failure> {
+    Keyring::read(file).map_err(|error| {
+        let message = match &error {
+            KeyringError::Unreadable { .. } => format!("gossip_key_file: {error}"),
+            _ => format!("gossip_key_file: {}: {error}", file.display()),
+        };
+        Failure::new(Exit::USAGE, "invalid_configuration", message)
+    })
 }
 
 /// Where clients of other machines find it: the address that it listens at, or, when that is every

@@ -17,7 +17,8 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
-    Archive, Clock, FileSystem, Gossip, GossipOptions, Handle, Limits, MachineClock, NoArchive, Space,
+    Archive, Clock, FileSystem, Gossip, GossipOptions, Handle, Limits, MachineClock, NoArchive,
+    Space,
     admission::Admission,
     archive::ArchiveReads,
     clock::ClusterClock,

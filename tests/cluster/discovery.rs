@@ -35,8 +35,7 @@ fn voters(cluster: &Cluster, index: usize) -> BTreeSet<String> {
 fn one_cluster(cluster: &Cluster) -> Vec<usize> {
     let members = cluster.eventually("three nodes are voters of one set", || {
         let sets: Vec<_> = (0..cluster.voters.len()).map(|index| voters(cluster, index)).collect();
-        let members: Vec<usize> =
-            (0..sets.len()).filter(|index| sets[*index].len() == 3).collect();
+        let members: Vec<usize> = (0..sets.len()).filter(|index| sets[*index].len() == 3).collect();
         let labels: BTreeSet<_> =
             members.iter().map(|index| cluster.voters[*index].label.clone()).collect();
         let are_one = members.iter().all(|index| sets[*index] == labels);

@@ -79,7 +79,11 @@ impl Start {
         found.ok_or_else(|| io::Error::other("it has no address of the family that is listened in"))
     }
 
-    async fn run(self, inner: &Arc<Inner>, address: SocketAddr) -> Result<(), membership::OpenError> {
+    async fn run(
+        self,
+        inner: &Arc<Inner>,
+        address: SocketAddr,
+    ) -> Result<(), membership::OpenError> {
         let Self { options, subject, clock, seed } = self;
         let options = Options {
             name: options.name,

@@ -66,7 +66,8 @@ impl Follower {
                 self.subject.on_suspect(member.identity.name());
             }
             Event::Metadata(member) => {
-                if let Some(Err(error)) = member.metadata.as_ref().map(|bytes| Card::decode(bytes)) {
+                if let Some(Err(error)) = member.metadata.as_ref().map(|bytes| Card::decode(bytes))
+                {
                     inner.unreadable_cards.fetch_add(1, Ordering::Relaxed);
                     let name = member.identity.name();
                     tracing::debug!(name, %error, "a card cannot be read");

@@ -122,18 +122,18 @@ impl Inner {
     /// A member as this room shows it.
     pub(super) fn seen(&self, member: membership::Member) -> Member {
         Member {
-        is_self: member.identity.name() == self.name,
-        name: member.identity.name().to_owned(),
-        address: member.identity.address(),
-        incarnation: member.identity.incarnation(),
-        state: match member.state {
-            membership::MemberState::Alive => MemberState::Alive,
-            membership::MemberState::Suspect => MemberState::Suspect,
-            membership::MemberState::Down => MemberState::Down,
-        },
-        since_wall_ms: member.since_ms,
-        rtt_us: member.rtt_us,
-        card: member.metadata.and_then(|bytes| Card::decode(&bytes).ok()),
+            is_self: member.identity.name() == self.name,
+            name: member.identity.name().to_owned(),
+            address: member.identity.address(),
+            incarnation: member.identity.incarnation(),
+            state: match member.state {
+                membership::MemberState::Alive => MemberState::Alive,
+                membership::MemberState::Suspect => MemberState::Suspect,
+                membership::MemberState::Down => MemberState::Down,
+            },
+            since_wall_ms: member.since_ms,
+            rtt_us: member.rtt_us,
+            card: member.metadata.and_then(|bytes| Card::decode(&bytes).ok()),
         }
     }
 }

@@ -47,9 +47,10 @@ impl Subject for ReplicaSubject {
     /// Only the leader's silence is worth a word to Raft, and it is one witness among others there.
     fn on_suspect(&self, name: &str) {
         let leads = |status: &raft::Status| {
-            status.leader.as_ref().is_some_and(|leader| {
-                leader.label == name && leader.id != status.me.id
-            })
+            status
+                .leader
+                .as_ref()
+                .is_some_and(|leader| leader.label == name && leader.id != status.me.id)
         };
         if leads(&self.replica.status().borrow()) {
             witness(&self.replica, name);
