@@ -96,6 +96,16 @@ fn register_gossip(registry: &mut Registry, figures: &GossipFigures) {
     }
     let help = "Members that gossip knows, by their state and kind";
     registry.register("member_state", help, members);
+    let datagrams = Family::<Labels<1>, Counter>::default();
+    for (fate, count) in figures.datagrams() {
+        datagrams.get_or_create(&[("fate", fate.to_owned())]).inc_by(count);
+    }
+    let help = "Datagrams of gossip since the node started, by what became of them";
+    registry.register("gossip_datagrams", help, datagrams);
+    let failed = Counter::<u64>::default();
+    failed.inc_by(figures.probes_failed());
+    let help = "Probes of this node that a member did not answer, directly or through others";
+    registry.register("gossip_failed_probes", help, failed);
     let unreadable = Counter::<u64>::default();
     unreadable.inc_by(figures.unreadable_cards);
     let help = "What members said of themselves and this version cannot read";

@@ -12,7 +12,7 @@ pub struct GossipFigures {
     /// Cards that came and could not be read, since the start.
     pub unreadable_cards: u64,
     /// What the membership layer counts of its datagrams.
-    pub datagrams: membership::Figures,
+    pub(super) layer: membership::Figures,
 }
 
 impl GossipFigures {
@@ -20,6 +20,31 @@ impl GossipFigures {
     pub fn count(&self, wanted: impl Fn(MemberState, Option<Kind>) -> bool) -> usize {
         let members = self.members.iter().filter(|((state, kind), _)| wanted(*state, *kind));
         members.map(|(_, count)| count).sum()
+    }
+
+    /// The datagrams by what became of them.
+    pub fn datagrams(&self) -> [(&'static str, u64); 8] {
+        let layer = &self.layer;
+        let dropped = layer.dropped_malformed
+            + layer.dropped_unopened
+            + layer.dropped_stale
+            + layer.dropped_replayed
+            + layer.dropped_refused;
+        [
+            ("sent", layer.sent),
+            ("unsent", layer.unsent),
+            ("taken", layer.received.saturating_sub(dropped)),
+            ("malformed", layer.dropped_malformed),
+            ("unopened", layer.dropped_unopened),
+            ("stale", layer.dropped_stale),
+            ("replayed", layer.dropped_replayed),
+            ("refused", layer.dropped_refused),
+        ]
+    }
+
+    /// How many probes of this node's own nobody answered.
+    pub fn probes_failed(&self) -> u64 {
+        self.layer.probes_failed
     }
 
     /// How many nodes of the cluster are alive, this one included even while it is in none.

@@ -1,6 +1,7 @@
 //! The member that this process is.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -13,10 +14,10 @@ use tokio::sync::broadcast;
 
 use super::{
     Card, GossipFigures, Member, MemberOptions, MemberState, begin,
-    subject::Subject,
+    subject::{Subject, Worker},
     workers::{WorkerEvent, WorkerMember},
 };
-use crate::node::{Clock, OpenError, RaftRuntime, open::OwnThreads};
+use crate::node::{Clock, Environment, OpenError, RaftRuntime, open::OwnThreads};
 
 /// One thread: all of gossip's turns are short.
 const GOSSIP_THREADS: usize = 1;
@@ -68,18 +69,32 @@ impl Gossip {
         Ok(Self { inner })
     }
 
+    /// Begins to gossip as an agent that claims under `session`.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing runs then.
+    pub async fn of_worker(
+        options: MemberOptions,
+        session: u64,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Self, OpenError> {
+        let Environment { clock, raft, .. } = Environment::of_machine();
+        let subject = Arc::new(Worker { card: Card::of_worker(session, labels) });
+        Self::open(options, subject, clock, raft.seed, RaftRuntime::Own).await
+    }
+
     /// Every member, this one included, by name.
     pub fn members(&self) -> Vec<Member> {
         self.inner.members()
     }
 
     /// The agents that are known, those that are down among them.
-    pub(in crate::node) fn workers(&self) -> Vec<WorkerMember> {
+    pub fn workers(&self) -> Vec<WorkerMember> {
         self.inner.members().into_iter().filter_map(WorkerMember::of).collect()
     }
 
     /// What becomes of agents from now on.
-    pub(in crate::node) fn worker_events(&self) -> broadcast::Receiver<WorkerEvent> {
+    pub fn worker_events(&self) -> broadcast::Receiver<WorkerEvent> {
         self.inner.worker_events.subscribe()
     }
 
@@ -87,7 +102,7 @@ impl Gossip {
     pub fn figures(&self) -> GossipFigures {
         let mut figures = GossipFigures {
             unreadable_cards: self.inner.unreadable_cards.load(Ordering::Relaxed),
-            datagrams: self.inner.membership.get().map(Membership::figures).unwrap_or_default(),
+            layer: self.inner.membership.get().map(Membership::figures).unwrap_or_default(),
             ..GossipFigures::default()
         };
         for member in self.inner.members() {

@@ -31,4 +31,4 @@ pub use gossip::Gossip;
 pub use member::{Member, MemberState};
 pub use options::{GossipOptions, MemberOptions};
 pub(super) use replica::ReplicaSubject;
-pub(super) use workers::{WorkerEvent, WorkerMember};
+pub use workers::{WorkerEvent, WorkerMember};

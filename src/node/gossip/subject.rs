@@ -17,3 +17,22 @@ pub(in crate::node) trait Subject: Send + Sync + 'static {
     /// Where nodes are that gossip knows and that are not down, `host:port`. Told when that has changed.
     fn on_nodes(&self, addresses: Vec<String>);
 }
+
+/// An agent: it is what it is, and makes nothing of the rest.
+pub(super) struct Worker {
+    pub(super) card: Card,
+}
+
+impl Subject for Worker {
+    fn card(&self) -> Card {
+        self.card.clone()
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        vec![]
+    }
+
+    fn on_suspect(&self, _name: &str) {}
+
+    fn on_nodes(&self, _addresses: Vec<String>) {}
+}

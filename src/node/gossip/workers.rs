@@ -4,21 +4,21 @@ use super::{Kind, Member, MemberState};
 
 /// An agent, as this node's gossip sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::node) struct WorkerMember {
+pub struct WorkerMember {
     /// The `node_id` under which it claims.
-    pub(in crate::node) name: String,
+    pub name: String,
     /// The session under which it claims: one life of the agent.
-    pub(in crate::node) session: u64,
+    pub session: u64,
     /// How it is.
-    pub(in crate::node) state: MemberState,
+    pub state: MemberState,
     /// Since when this node sees it so, ms since the Unix epoch by this node's wall clock.
-    pub(in crate::node) since_wall_ms: u64,
+    pub since_wall_ms: u64,
 }
 
 /// What has become of an agent's session. A hint: some are lost when nobody takes them in time, and then
 /// [`Gossip::workers`](super::Gossip::workers) has the truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::node) enum WorkerEvent {
+pub enum WorkerEvent {
     /// It is alive: it is new, or was down by mistake.
     Up {
         /// As [`WorkerMember::name`].
