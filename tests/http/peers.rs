@@ -85,7 +85,7 @@ async fn without_gossip_there_are_no_members_and_a_leader_vouches_for_the_rest()
 
 // Situation: three voters, of whom each is told of one other, and one is stopped as an operator does it.
 // Claim: all know all, and the two that are left see it down because it said goodbye.
-/// api 3.peers.all, 3.status.swim, 3.status.alive-peers
+/// api 1.peers.gossip, 3.peers.all, 3.status.swim, 3.status.alive-peers
 #[tokio::test(flavor = "multi_thread")]
 async fn every_member_is_shown_with_its_state_and_counted() {
     let mut sites = three().await;
