@@ -23,6 +23,8 @@ mod member;
 mod options;
 mod replica;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 pub use card::{Card, Kind};
