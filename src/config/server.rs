@@ -193,7 +193,7 @@ impl Resolver<'_> {
             cluster: cluster?,
             bootstrap: bootstrap?,
             timing: timing?,
-            gossip: gossip?,
+            gossip: gossip.and_then(|(is_on, gossip)| is_on.then_some(gossip)),
             labels: node.map(|node| node.labels.clone()).unwrap_or_default(),
             hold_ms: hold_ms?,
             drain_ms: drain_ms?,
@@ -294,13 +294,13 @@ impl Resolver<'_> {
         }
     }
 
-    /// How the node gossips; `Some(None)`: it does not.
+    /// Whether the node gossips, and how it would.
     fn gossip(
         &mut self,
         peer_listen: Option<SocketAddr>,
         insecure: Option<bool>,
         join: Option<Vec<String>>,
-    ) -> Option<Option<Gossip>> {
+    ) -> Option<(bool, Gossip)> {
         let is_on = self.take("gossip", parse::truth, || true);
         let key_file = self.take("gossip_key_file", parse::text, String::new);
         let profile = self.take_word("gossip_profile", GossipProfile::Lan);
@@ -318,7 +318,7 @@ impl Resolver<'_> {
         }
         let dials = self.raw.file.voters.iter().filter_map(|name| self.raw.file.nodes.get(name));
         let seeds = dials.map(dial).chain(join?).collect();
-        Some(is_on?.then_some(Gossip { key_file, profile: profile?, seeds }))
+        Some((is_on?, Gossip { key_file, profile: profile?, seeds }))
     }
 
     fn bootstrap(&mut self, node_id: Option<&str>, join: Vec<String>) -> Option<Bootstrap> {

@@ -58,7 +58,7 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
     let body = NodeStatus {
         node_id: raft.me.label,
         role: role(raft.role),
-        alive_peers: gossip.as_ref().map_or(assumed, |gossip| gossip.alive_peers()),
+        alive_peers: gossip.as_ref().map_or(assumed, GossipFigures::alive_peers),
         leader_id: raft.leader.map(|leader| leader.label),
         term: raft.term,
         voters: raft.voters.into_iter().map(|peer| peer.label).collect(),

@@ -171,17 +171,14 @@ impl Node {
         let replica = raft_threads.run(opening).await?;
         let gossip = match options.gossip.zip(member) {
             None => None,
-            Some((gossip, member)) => {
-                let subject = Arc::new(ReplicaSubject::new(replica.clone(), gossip));
-                let seed = rng.next_u64();
-                let opened = Gossip::open(member, subject, clock.clone(), seed, raft_runtime).await;
-                match opened {
-                    Ok(gossip) => Some(gossip),
-                    Err(error) => {
-                        replica.stop().await;
-                        return Err(error);
-                    }
+            Some((options, member)) => {
+                let subject = Arc::new(ReplicaSubject::new(replica.clone(), options));
+                let (seed, clock) = (rng.next_u64(), Arc::clone(&clock));
+                let opened = Gossip::open(member, subject, clock, seed, raft_runtime).await;
+                if opened.is_err() {
+                    replica.stop().await;
                 }
+                Some(opened?)
             }
         };
         let node = Arc::new(Self {

@@ -142,6 +142,9 @@ impl Bootstrapper {
     /// # Errors
     /// When a promise could not be written: this node must not go on.
     pub(crate) async fn run(&self, callers: &Callers, seed: u64) -> io::Result<Ended> {
+        if self.how == Bootstrap::Join && self.record.lock().await.cluster_id() == 0 {
+            tracing::info!("in no cluster: waits until the leader of one takes it in");
+        }
         let mut rng = StdRng::seed_from_u64(seed);
         let mut open_since = Instant::now();
         let mut reminder = Reminder::default();
