@@ -60,6 +60,10 @@ impl Identity {
         &self.name
     }
 
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
     /// Where its datagrams go. An IPv6 address loses its flow label and scope on the way.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -11,21 +11,24 @@ use foca::{Config, PeriodicParams};
 /// what every path carries without fragments (1400, RFC 8085 §3.2).
 pub const PACKET_BYTES_MAX: usize = 1350;
 
-/// How patient the members are with each other.
+/// How patient the members are with each other. All members of a cluster have the same profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// Up to about 50 members in one data centre: a dead one is known down within about 1.5 s.
+    /// One machine: tests and trials.
+    Local,
+    /// Up to about 50 members in one data centre.
     Lan,
-    /// More members, or farther apart: within about 6 s.
-    Wide,
+    /// More members, or farther apart.
+    Wan,
 }
 
 impl Profile {
     /// As foca takes it.
     pub fn config(self) -> Config {
         let (period, rtt, suspicion, gossip) = match self {
-            Self::Lan => (200, 60, 1000, 100),
-            Self::Wide => (1000, 300, 4000, 200),
+            Self::Local => (50, 20, 150, 25),
+            Self::Lan => (100, 40, 300, 50),
+            Self::Wan => (1000, 300, 4000, 200),
         };
         let often = |frequency: Duration| Some(PeriodicParams { frequency, num_members: count(3) });
         Config {

@@ -131,7 +131,7 @@ impl<S: StateMachine> Parts<S> {
         let due = options.snapshot_log_bytes;
         let tasks = vec![
             observer,
-            tasks::bootstrap(bootstrapper, raft.clone(), callers.clone(), seed, failure),
+            tasks::bootstrap(bootstrapper.clone(), raft.clone(), callers.clone(), seed, failure),
             tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
         ];
         let applied = machine.applied();
@@ -146,6 +146,7 @@ impl<S: StateMachine> Parts<S> {
             applied,
             log,
             room,
+            bootstrapper,
             directory,
             blocking,
             seeds: AtomicU64::new(rng.random()),

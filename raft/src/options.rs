@@ -9,6 +9,8 @@ use crate::{Disk, Net, OpenError};
 pub enum Bootstrap {
     /// A cluster of this one voter, at once.
     Alone,
+    /// Founds none and is in no set: waits until the leader of a cluster takes it in.
+    Join,
     /// Finds `voters` fresh nodes through the addresses in `seeds` (its own may be among them), has
     /// all of them promise themselves to one set, and the least of them initialises that set.
     Expect {

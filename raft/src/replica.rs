@@ -23,7 +23,9 @@ use tokio::{
 
 use crate::{
     CallError, CallHandler, Environment, LogIndex, OpenError, Options, Peer, ProposeError, Quorum,
-    ReadError, StateMachine, Status, codec,
+    ReadError, StateMachine, Status,
+    bootstrap::Bootstrapper,
+    codec,
     consensus::{
         Raft,
         blocking::Blocking,
@@ -67,6 +69,7 @@ pub(crate) struct Inner<S: StateMachine> {
     pub(crate) log: Log,
     /// Room for entries that are proposed and not answered, KiB. Further proposals wait.
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) bootstrapper: Arc<Bootstrapper>,
     /// Held for its lock.
     pub(crate) directory: Arc<Mutex<Option<DataDirectory>>>,
     pub(crate) blocking: Blocking,
@@ -209,6 +212,14 @@ impl<S: StateMachine> Replica<S> {
         let body = call_body(request, timeout);
         let deadline = Instant::now() + timeout;
         self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline).await
+    }
+
+    /// Names addresses (`host:port`) at which other nodes may be, instead of those named so before. A
+    /// fresh replica under [`crate::Bootstrap::Expect`] asks there too whether somebody is a candidate,
+    /// or in a cluster; whoever is wrong about an address costs it a connection and no more. Nothing
+    /// happens once this replica is in a cluster, or barred from founding one.
+    pub fn learn_seeds(&self, seeds: Vec<String>) {
+        self.inner.bootstrapper.learn_seeds(seeds);
     }
 
     /// The standing, and every change of it.

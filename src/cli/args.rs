@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     add, backup, cancel, claim, complete, completions, delete_queue, drain, fail, get, heartbeat,
-    help, history, leader, list, pause, purge, queues, release, resume, retry, run, serve,
-    set_queue, status, undrain, workers,
+    help, history, keygen, leader, list, members, pause, purge, queues, release, resume, retry,
+    run, serve, set_queue, status, undrain, workers,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -121,6 +121,10 @@ pub(super) enum Command {
     Status(status::StatusArgs),
     /// Show who leads.
     Leader(leader::LeaderArgs),
+    /// Show the members of the cluster and how they are, by gossip.
+    Members(members::MembersArgs),
+    /// Make a key that seals the gossip.
+    Keygen(keygen::KeygenArgs),
     /// Copy the whole queue into a file.
     Backup(backup::BackupArgs),
     /// Show the queues and what they are held to, or one of them.

@@ -14,7 +14,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("What a worker calls", &["claim", "heartbeat", "complete", "fail", "release"]),
     ("Queues", &["queues", "set-queue", "delete-queue", "pause", "resume", "purge"]),
     ("Workers", &["workers", "drain", "undrain"]),
-    ("The cluster", &["status", "leader", "backup"]),
+    ("The cluster", &["status", "leader", "members", "keygen", "backup"]),
 ];
 
 /// The template of the page.

@@ -18,7 +18,8 @@ use crate::{
         AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, CancelRequest,
         ClaimBatchResponse, ClaimRequest, ClaimResponse, CompleteRequest, ElectionStatus,
         FailRequest, GetResponse, Health, HeartbeatRequest, HeartbeatResponse, HistoryResponse,
-        NodeStatus, Ready, ReleaseRequest, SettleResponse, StartRequest, WAIT_MS_MAX, WorkStatus,
+        NodeStatus, PeersResponse, Ready, ReleaseRequest, SettleResponse, StartRequest,
+        WAIT_MS_MAX, WorkStatus,
     },
 };
 
@@ -185,6 +186,11 @@ impl Client {
     /// Who leads, as the node that answers sees it.
     pub async fn election_status(&self) -> Result<Answer<ElectionStatus>, ClientError> {
         self.read("/election/status", Persistence::OneRound).await
+    }
+
+    /// The members that gossip knows, as the node that answers sees them.
+    pub async fn peers(&self) -> Result<Answer<PeersResponse>, ClientError> {
+        self.read("/peers", Persistence::OneRound).await
     }
 
     /// Whether a node answers at all. Each address is tried once.

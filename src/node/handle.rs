@@ -9,6 +9,7 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
+    Gossip, Member,
     claims::{self, Claimant, Origin},
     gather::Work,
     open::{Node, Phase},
@@ -267,6 +268,16 @@ impl Handle {
         self.node().look(|machine| machine.state().rev())
     }
 
+    /// The members that gossip knows, by name, this node among them; `None`: it does not gossip.
+    pub fn members(&self) -> Option<Vec<Member>> {
+        self.node().gossip.as_ref().map(Gossip::members)
+    }
+
+    /// This node's wall clock, ms since the Unix epoch.
+    pub fn wall_ms(&self) -> u64 {
+        self.node().clock.wall_ms()
+    }
+
     /// This node's standing.
     pub fn status(&self) -> Status {
         self.node().status()
@@ -324,6 +335,9 @@ impl Handle {
             if is_alone || !leads || node.resign(HAND_OVER_PATIENCE).await {
                 break;
             }
+        }
+        if let Some(gossip) = &node.gossip {
+            gossip.leave().await;
         }
         if timeout_at(drained_by, node.admission.drained()).await.is_err() {
             tracing::warn!("stopping with requests unanswered");

@@ -13,6 +13,7 @@ mod contract_verbs;
 mod harness;
 mod history;
 mod import;
+mod members;
 mod operate;
 mod run;
 mod serve;

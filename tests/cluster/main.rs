@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "seeds, figures and the logs of failed runs")]
 
 mod corruption;
+mod discovery;
 mod drain;
 mod history;
 mod power;
