@@ -23,6 +23,20 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+        }
+    }
+
+    /// The one of this name, if there is one.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Local, Self::Lan, Self::Wan].into_iter().find(|profile| profile.as_str() == name)
+    }
+
     /// As foca takes it.
     pub fn config(self) -> Config {
         let (period, rtt, suspicion, gossip) = match self {

@@ -9,7 +9,7 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
-    Gossip, Member,
+    Gossip,
     claims::{self, Claimant, Origin},
     gather::Work,
     open::{Node, Phase},
@@ -268,9 +268,9 @@ impl Handle {
         self.node().look(|machine| machine.state().rev())
     }
 
-    /// The members that gossip knows, by name, this node among them; `None`: it does not gossip.
-    pub fn members(&self) -> Option<Vec<Member>> {
-        self.node().gossip.as_ref().map(Gossip::members)
+    /// The member that this node is; `None`: it does not gossip.
+    pub fn gossip(&self) -> Option<Gossip> {
+        self.node().gossip.clone()
     }
 
     /// This node's wall clock, ms since the Unix epoch.

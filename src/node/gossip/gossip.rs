@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use membership::Membership;
+use membership::{Membership, Profile};
 use tokio::sync::broadcast;
 
 use super::{
@@ -37,6 +37,8 @@ pub struct Gossip {
 #[derive(Debug)]
 pub(super) struct Inner {
     name: String,
+    cluster: String,
+    profile: Profile,
     /// Not there until the advertised name has led somewhere.
     pub(super) membership: OnceLock<Membership>,
     pub(super) unreadable_cards: AtomicU64,
@@ -59,6 +61,8 @@ impl Gossip {
     ) -> Result<Self, OpenError> {
         let inner = Arc::new(Inner {
             name: options.name.clone(),
+            cluster: options.cluster.clone(),
+            profile: options.profile,
             membership: OnceLock::new(),
             unreadable_cards: AtomicU64::new(0),
             worker_events: broadcast::Sender::new(WORKER_EVENTS_MAX),
@@ -81,6 +85,16 @@ impl Gossip {
         let Environment { clock, raft, .. } = Environment::of_machine();
         let subject = Arc::new(Worker { card: Card::of_worker(session, labels) });
         Self::open(options, subject, clock, raft.seed, RaftRuntime::Own).await
+    }
+
+    /// The cluster under whose name it gossips.
+    pub fn cluster(&self) -> &str {
+        &self.inner.cluster
+    }
+
+    /// The timers, which all members share.
+    pub fn profile(&self) -> Profile {
+        self.inner.profile
     }
 
     /// Every member, this one included, by name.
