@@ -38,7 +38,7 @@ impl HeartbeatArgs {
             lease_ms: self.lease.map(input::milliseconds),
             progress: self.progress.map(read).transpose()?,
         };
-        let beats = HeartbeatRequest { node_id: None, session: None, items: vec![beat] };
+        let beats = HeartbeatRequest { node_id: None, items: vec![beat] };
         let answer = session.client.heartbeat(&beats).await?;
         session.end(&report(&answer), exit(&answer.value))
     }

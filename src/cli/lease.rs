@@ -60,7 +60,6 @@ pub(super) async fn keep(
     let mut term = Term::from(asked, work.lease_expires_in_ms);
     let beats = HeartbeatRequest {
         node_id: Some(worker.clone()),
-        session: None,
         items: vec![Beat {
             work_id: work.work_id.clone(),
             token: work.token,

@@ -128,6 +128,7 @@ impl Handle {
         hold: Duration,
     ) -> Result<Vec<Outcome>, Unavailable> {
         self.must_run()?;
+        self.node().note_signs_of_life(&commands);
         let deadline = Instant::now() + hold;
         let admission = &self.node().admission;
         let pieces = Work::cut(&commands).into_iter().map(|piece| piece.admit(admission));
@@ -187,6 +188,7 @@ impl Handle {
         may_come_again: bool,
     ) -> Result<Outcome, Unavailable> {
         self.must_run()?;
+        self.node().signs.note_claim(&claim, self.node().clock.wall_ms());
         let work = Work::one(&Command::Claim(claim.clone()));
         let permit = self.node().admission.admit_claim(work.bytes);
         let _permit = permit.map_err(Unavailable::NotApplied)?;

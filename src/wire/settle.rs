@@ -205,9 +205,6 @@ pub struct HeartbeatRequest {
     /// Whose leases they are. `worker_id` is another name of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_id: Option<WorkerId>,
-    /// An agent's incarnation, as in its claims: a sign of life of that session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<u64>,
     /// The leases, at most 1000; with none it only asks whether to drain. The fields of one item may
     /// stand in its place.
     #[schemars(length(max = super::BATCH_ITEMS_MAX))]
@@ -236,16 +233,15 @@ impl HeartbeatRequest {
         let mut fields = Fields::of_body(body)?;
         fields.alias("node_id", "worker_id")?;
         let node_id = fields.name("node_id", WorkerId::parse)?;
-        let session = fields.integer("session", 0..=u64::MAX)?;
         let Some(items) = fields.items("items")? else {
-            return Ok(Self { node_id, session, items: vec![Beat::of_fields(fields)?] });
+            return Ok(Self { node_id, items: vec![Beat::of_fields(fields)?] });
         };
         fields.finish()?;
         let items = items.into_iter().enumerate().map(|(index, raw)| {
             let beat = Fields::of_raw(raw).and_then(Beat::of_fields);
             beat.map_err(|fault| fault.at("items", index))
         });
-        Ok(Self { node_id, session, items: items.collect::<Result<_, _>>()? })
+        Ok(Self { node_id, items: items.collect::<Result<_, _>>()? })
     }
 }
 

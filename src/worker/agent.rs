@@ -235,7 +235,6 @@ impl Agent {
         if self.beating.is_none() && self.next_beat().is_some_and(|at| at <= now) {
             let beats = HeartbeatRequest {
                 node_id: Some(self.options.worker.clone()),
-                session: Some(self.options.session),
                 items: self.leases.beats(),
             };
             let client = self.client.clone();
