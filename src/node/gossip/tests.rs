@@ -76,7 +76,7 @@ async fn member(name: &str, subject: Arc<dyn Subject>, others: &[&Gossip]) -> Go
         cluster: "test".to_owned(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         advertise: "127.0.0.1:0".to_owned(),
-        profile: Profile::Local,
+        profile: Profile::Lan,
         keyring: None,
         seeds: others.iter().map(address).collect(),
     };
@@ -216,7 +216,7 @@ async fn a_name_that_leads_nowhere_is_no_reason_not_to_start() {
         cluster: "test".to_owned(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         advertise: "nowhere.invalid:1".to_owned(),
-        profile: Profile::Local,
+        profile: Profile::Lan,
         keyring: None,
         seeds: vec![],
     };
