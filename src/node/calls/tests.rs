@@ -55,6 +55,7 @@ fn outcomes() -> Vec<Outcome> {
         Answer::Failed(Once::First),
         Answer::Released(Once::First),
         Answer::Cancelled(Once::First),
+        Answer::WorkerDown(Once::First),
     ];
     let stale = Rejection::StaleToken {
         job: id("j"),
@@ -72,6 +73,7 @@ fn outcomes() -> Vec<Outcome> {
         Rejection::Full { reason: "full".into(), retry_after_ms: 6 },
         Rejection::Invalid { index: 1, field: "priority".into(), reason: "bad".into() },
         Rejection::DependencyCycle { index: 1, job: id("j") },
+        Rejection::StaleSession { current: 8, is_down: true },
     ];
     let results = answers.into_iter().map(Ok).chain(rejections.into_iter().map(Err));
     results.map(|result| Outcome { rev: Rev(7), result }).collect()
