@@ -3,7 +3,7 @@
 use std::{future, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::oneshot,
+    sync::{broadcast, oneshot},
     time::{Instant, sleep_until, timeout_at},
 };
 use ulid::Ulid;
@@ -271,6 +271,11 @@ impl Handle {
     /// The members that gossip knows, by name, this node among them; `None`: it does not gossip.
     pub fn members(&self) -> Option<Vec<Member>> {
         self.node().gossip.as_ref().map(Gossip::members)
+    }
+
+    /// Each member whose state has become another, as it is then; `None`: this node does not gossip.
+    pub fn member_changes(&self) -> Option<broadcast::Receiver<Member>> {
+        self.node().gossip.as_ref().map(Gossip::changes)
     }
 
     /// This node's wall clock, ms since the Unix epoch.
