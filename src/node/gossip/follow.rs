@@ -64,6 +64,7 @@ impl Follower {
             Event::Suspect(member) => {
                 tracing::info!(name = member.identity.name(), "a member does not answer");
                 self.subject.on_suspect(member.identity.name());
+                inner.tell(inner.seen(member));
             }
             Event::Metadata(member) => {
                 if let Some(Err(error)) = member.metadata.as_ref().map(|bytes| Card::decode(bytes))
@@ -81,7 +82,8 @@ impl Follower {
                 let member = inner.seen(member);
                 let (name, state) = (&member.name, member.state.as_str());
                 tracing::info!(name, state, address = %member.address, "a member");
-                inner.tell_of_worker(member);
+                inner.tell_of_worker(member.clone());
+                inner.tell(member);
             }
         }
     }
@@ -110,6 +112,11 @@ impl Follower {
 }
 
 impl Inner {
+    fn tell(&self, changed: Member) {
+        // Nobody may listen.
+        let _ = self.changes.send(changed);
+    }
+
     fn tell_of_worker(&self, member: Member) {
         if let Some(event) = WorkerEvent::of(member) {
             // Nobody may listen.

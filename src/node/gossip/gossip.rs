@@ -21,8 +21,8 @@ use crate::node::{Clock, Environment, OpenError, RaftRuntime, open::OwnThreads};
 
 /// One thread: all of gossip's turns are short.
 const GOSSIP_THREADS: usize = 1;
-/// How many events of workers wait for who listens.
-const WORKER_EVENTS_MAX: usize = 1024;
+/// How many events wait for who listens.
+const EVENTS_MAX: usize = 1024;
 /// How long a farewell may take.
 const LEAVE_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -42,6 +42,7 @@ pub(super) struct Inner {
     /// Not there until the advertised name has led somewhere.
     pub(super) membership: OnceLock<Membership>,
     pub(super) unreadable_cards: AtomicU64,
+    pub(super) changes: broadcast::Sender<Member>,
     pub(super) worker_events: broadcast::Sender<WorkerEvent>,
     threads: OwnThreads,
 }
@@ -65,7 +66,8 @@ impl Gossip {
             profile: options.profile,
             membership: OnceLock::new(),
             unreadable_cards: AtomicU64::new(0),
-            worker_events: broadcast::Sender::new(WORKER_EVENTS_MAX),
+            changes: broadcast::Sender::new(EVENTS_MAX),
+            worker_events: broadcast::Sender::new(EVENTS_MAX),
             threads: OwnThreads::start(runtime, "gossip", GOSSIP_THREADS)?,
         });
         let beginning = begin::begin(Arc::clone(&inner), options, subject, clock, seed);
@@ -100,6 +102,12 @@ impl Gossip {
     /// Every member, this one included, by name.
     pub fn members(&self) -> Vec<Member> {
         self.inner.members()
+    }
+
+    /// Each member whose state has become another, or that is there in a later life, as it is then. Who
+    /// lags behind is told so, and reads [`Gossip::members`] again.
+    pub fn changes(&self) -> broadcast::Receiver<Member> {
+        self.inner.changes.subscribe()
     }
 
     /// The agents that are known, those that are down among them.

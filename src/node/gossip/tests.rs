@@ -76,7 +76,7 @@ async fn member(name: &str, subject: Arc<dyn Subject>, others: &[&Gossip]) -> Go
         cluster: "test".to_owned(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         advertise: "127.0.0.1:0".to_owned(),
-        profile: Profile::Local,
+        profile: Profile::Lan,
         keyring: None,
         seeds: others.iter().map(address).collect(),
     };
@@ -154,6 +154,7 @@ async fn a_new_session_of_a_worker_takes_the_place_of_the_old_one() {
 async fn a_members_own_probe_that_fails_is_told_before_the_member_is_down() {
     let noting = Noting::of(Kind::Voter, "n1:1");
     let node = member("n1", noting.clone(), &[]).await;
+    let mut changes = node.changes();
     let killed = member("n2", Noting::of(Kind::Voter, "n2:1"), &[&node]).await;
     knows(&node, "n2", Kind::Voter, MemberState::Alive).await;
     killed.stop().await;
@@ -163,6 +164,12 @@ async fn a_members_own_probe_that_fails_is_told_before_the_member_is_down() {
         noting.suspects.lock().unwrap().last().is_some_and(|name| name == "n2")
     })
     .await;
+    let mut states = Vec::new();
+    while let Ok(changed) = changes.try_recv() {
+        states.extend((changed.name == "n2").then_some(changed.state));
+    }
+    let end = [MemberState::Suspect, MemberState::Down];
+    assert!(states.first() == Some(&MemberState::Alive) && states.ends_with(&end), "{states:?}");
 }
 
 #[tokio::test]
@@ -216,7 +223,7 @@ async fn a_name_that_leads_nowhere_is_no_reason_not_to_start() {
         cluster: "test".to_owned(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         advertise: "nowhere.invalid:1".to_owned(),
-        profile: Profile::Local,
+        profile: Profile::Lan,
         keyring: None,
         seeds: vec![],
     };
