@@ -36,7 +36,7 @@ impl Gossiping {
     pub(super) fn start(
         client: Client,
         worker: &WorkerId,
-        session: u64,
+        session: watch::Receiver<u64>,
         labels: BTreeMap<String, String>,
         key_file: Option<&Path>,
     ) -> Result<Self, Failure> {
@@ -69,7 +69,7 @@ impl Gossiping {
 async fn begin(
     client: &Client,
     name: &str,
-    session: u64,
+    session: watch::Receiver<u64>,
     labels: BTreeMap<String, String>,
     keyring: Option<Keyring>,
 ) -> Result<Gossip, String> {

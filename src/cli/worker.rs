@@ -101,17 +101,18 @@ impl WorkerArgs {
         let key_file = self.gossip_key_file.clone();
         let options = self.options(config, surroundings)?;
         let (worker, session) = (options.worker.clone(), options.session);
+        let (labels, addresses) = (options.labels.clone(), options.addresses.clone());
+        let agent = Agent::new(client.clone(), options, Arc::new(Teller));
         let gossiping = if no_gossip {
             None
         } else {
-            let labels = options.labels.clone();
-            Some(Gossiping::start(client.clone(), &worker, session, labels, key_file.as_deref())?)
+            let session = agent.session();
+            Some(Gossiping::start(client, &worker, session, labels, key_file.as_deref())?)
         };
-        complain(&format!("worker {worker} (session {session}) of {}\n", options.addresses));
+        complain(&format!("worker {worker} (session {session}) of {addresses}\n"));
         let (order, orders) = mpsc::channel(2);
         let mut is_draining = false;
-        let agent = Agent::new(client, options, Arc::new(Teller)).run(orders);
-        let mut agent = std::pin::pin!(agent);
+        let mut agent = std::pin::pin!(agent.run(orders));
         let ended = loop {
             tokio::select! {
                 biased;
@@ -198,6 +199,9 @@ impl Observer for Teller {
                 format!("job {} {why}; its command was ended\n", work.work_id)
             }
             Happening::Unanswered { error } => format!("{error}; trying again\n"),
+            Happening::Missed { session } => {
+                format!("taken for dead; going on under session {session}\n")
+            }
             Happening::Drained { is_drained: true } => {
                 "told to claim no more, until `queue undrain`\n".to_owned()
             }

@@ -3,7 +3,7 @@
 use std::{future, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{broadcast, oneshot},
+    sync::oneshot,
     time::{Instant, sleep_until, timeout_at},
 };
 use ulid::Ulid;
@@ -273,11 +273,6 @@ impl Handle {
     /// The member that this node is; `None`: it does not gossip.
     pub fn gossip(&self) -> Option<Gossip> {
         self.node().gossip.clone()
-    }
-
-    /// Each member whose state has become another, as it is then; `None`: this node does not gossip.
-    pub fn member_changes(&self) -> Option<broadcast::Receiver<Member>> {
-        self.node().gossip.as_ref().map(Gossip::changes)
     }
 
     /// This node's wall clock, ms since the Unix epoch.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, future::pending, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
@@ -40,7 +40,7 @@ const _: () = assert!(LOST_GRACE.as_millis() < LEASE_MARGIN.as_millis());
 pub struct AgentOptions {
     /// The name under which it claims.
     pub worker: WorkerId,
-    /// One life of the agent; greater than that of every earlier one under its name.
+    /// Its first session: greater than every earlier one under its name.
     pub session: u64,
     /// Served strictly in this order; none: all.
     pub queues: Vec<QueueName>,
@@ -109,6 +109,11 @@ pub enum Happening {
         /// Why not.
         error: ClientError,
     },
+    /// It was taken for dead: it has lost what it held, and goes on under another session.
+    Missed {
+        /// Which one.
+        session: u64,
+    },
     /// The server says that it is to claim nothing more, or again that it may.
     Drained {
         /// Which of the two.
@@ -125,7 +130,7 @@ pub trait Observer: Send + Sync + 'static {
 /// Why an agent ended by itself. What it ran has been ended, and given back where that was possible.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AgentError {
-    /// A later agent has its name, or its session was declared down.
+    /// A later agent has its name.
     #[error("{0}")]
     Superseded(ClientError),
     /// The server refuses its claims for good.
@@ -141,6 +146,8 @@ pub struct Agent {
     client: Client,
     options: Arc<AgentOptions>,
     observer: Arc<dyn Observer>,
+    /// The session under which it claims.
+    session: watch::Sender<u64>,
     leases: Leases,
     attempts: JoinSet<(JobId, Token)>,
     stops: BTreeMap<(JobId, Token), oneshot::Sender<Stop>>,
@@ -171,6 +178,7 @@ impl Agent {
         let now = Instant::now();
         Self {
             client,
+            session: watch::Sender::new(options.session),
             options: Arc::new(options),
             observer,
             leases: Leases::default(),
@@ -183,6 +191,11 @@ impl Agent {
             is_drained: false,
             drained_by: None,
         }
+    }
+
+    /// The session under which it claims: another one when it was taken for dead and is not.
+    pub fn session(&self) -> watch::Receiver<u64> {
+        self.session.subscribe()
     }
 
     /// Works until it is told to end, or cannot go on. Who drops the sender of `orders` says `Stop`.
@@ -252,7 +265,7 @@ impl Agent {
         let options = &self.options;
         let free = options.slots - self.attempts.len();
         ClaimRequest {
-            session: Some(options.session),
+            session: Some(*self.session.borrow()),
             queues: options.queues.clone(),
             work_types: options.work_types.clone(),
             lease_ms: options.lease_ms,
@@ -309,7 +322,15 @@ impl Agent {
                 Ok(())
             }
             Err(ClientError::Api(error)) if error.code == Code::StaleSession => {
-                Err(AgentError::Superseded(ClientError::Api(error)))
+                let session = *self.session.borrow();
+                let is_own = error.details.get("current_session") == Some(&session.into());
+                if !is_own {
+                    return Err(AgentError::Superseded(ClientError::Api(error)));
+                }
+                // It was declared down, and lives: what it held is another's, and it begins anew.
+                self.session.send_replace(session + 1);
+                self.observer.observe(&Happening::Missed { session: session + 1 });
+                Ok(())
             }
             Err(error) if error.may_be_answered_yet() => {
                 self.claim_at = Instant::now() + CLAIM_PAUSE;

@@ -51,7 +51,7 @@ impl Attempt {
         self.observe(Happening::Started { work: Arc::clone(&self.work) });
         let mut child = match self.start() {
             Ok(child) => child,
-            Err(error) => return self.settle(Settlement::Fail(error), stop).await,
+            Err(error) => return self.settle(Settlement::Fail(error), Some(stop)).await,
         };
         let streams = Streams::of(&mut child, self.work.payload.clone());
         let say_so = async {
@@ -66,14 +66,14 @@ impl Attempt {
             never = say_so => never,
         };
         match ended {
-            Ok(Ok(status)) => self.settle(Settlement::of(status, streams).await, stop).await,
+            Ok(Ok(status)) => self.settle(Settlement::of(status, streams).await, Some(stop)).await,
             Ok(Err(error)) => {
                 let error = format!("cannot wait for the command: {error}");
-                self.settle(Settlement::Fail(error), stop).await;
+                self.settle(Settlement::Fail(error), Some(stop)).await;
             }
             Err(Stop::Shutdown) => {
                 child.end(SHUTDOWN_GRACE).await;
-                self.settle(Settlement::Release, stop).await;
+                self.settle(Settlement::Release, None).await;
             }
             Err(why) => {
                 child.end(LOST_GRACE).await;
@@ -99,7 +99,8 @@ impl Attempt {
     }
 
     /// Tells the server, again and again while it may help and the lease holds.
-    async fn settle(&self, settlement: Settlement, stop: oneshot::Receiver<Stop>) {
+    /// `stop` is what may still end that; `None` when it has come already.
+    async fn settle(&self, settlement: Settlement, stop: Option<oneshot::Receiver<Stop>>) {
         let told = async {
             loop {
                 match self.tell(&settlement).await {
@@ -115,7 +116,7 @@ impl Attempt {
                 Ok(()) => Happening::Settled { work, how: settlement.name(), detail: settlement.detail() },
                 Err(error) => Happening::NotSettled { work, how: settlement.name(), error },
             },
-            Ok(why) = stop => Happening::Ended { work, why },
+            Some(why) = async { stop?.await.ok() } => Happening::Ended { work, why },
         };
         self.observe(happening);
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use membership::{Membership, Profile};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::{
     Card, GossipFigures, Member, MemberOptions, MemberState, begin,
@@ -75,17 +75,18 @@ impl Gossip {
         Ok(Self { inner })
     }
 
-    /// Begins to gossip as an agent that claims under `session`.
+    /// Begins to gossip as an agent that claims under `session`, whichever that is at a time.
     ///
     /// # Errors
     /// [`OpenError`]; nothing runs then.
     pub async fn of_worker(
         options: MemberOptions,
-        session: u64,
+        session: watch::Receiver<u64>,
         labels: BTreeMap<String, String>,
     ) -> Result<Self, OpenError> {
         let Environment { clock, raft, .. } = Environment::of_machine();
-        let subject = Arc::new(Worker { card: Card::of_worker(session, labels) });
+        let first = *session.borrow();
+        let subject = Arc::new(Worker { card: Card::of_worker(first, labels), session });
         Self::open(options, subject, clock, raft.seed, RaftRuntime::Own).await
     }
 
