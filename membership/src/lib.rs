@@ -10,20 +10,27 @@
 //! advice; `node` decides what it means.
 
 mod codec;
+mod complaints;
+mod effects;
 mod engine;
+mod envelope;
 mod figures;
+mod goodbye;
 mod identity;
 mod keyring;
+mod lookup;
 mod member;
 mod membership;
 mod metadata;
 mod net;
 mod options;
 mod profile;
+mod replay;
+mod requests;
 mod roster;
+mod seeds;
 mod task;
 
-pub use codec::{Codec, CodecError};
 pub use figures::Figures;
 pub use identity::{Identity, InvalidIdentity};
 pub use keyring::{KeyFault, Keyring, KeyringError};
@@ -31,4 +38,4 @@ pub use member::{Event, METADATA_BYTES_MAX, Member, MemberState};
 pub use membership::{Membership, OpenError};
 pub use net::{DatagramSocket, Datagrams, OsDatagrams, Resolved};
 pub use options::{CLUSTER_BYTES_MAX, Clock, Environment, Options};
-pub use profile::{PACKET_BYTES_MAX, Profile};
+pub use profile::Profile;

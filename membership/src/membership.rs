@@ -29,6 +29,9 @@ pub enum OpenError {
     /// The cluster has no name, or one that is too long.
     #[error("a cluster's name has 1 to {CLUSTER_BYTES_MAX} bytes")]
     Cluster,
+    /// The member has no name.
+    #[error("a member's name is not empty")]
+    Nameless,
     /// The name or the advertised address.
     #[error(transparent)]
     Identity(#[from] InvalidIdentity),
@@ -45,9 +48,13 @@ pub enum OpenError {
 impl Membership {
     /// Binds the socket and starts the member, on the current tokio runtime. It returns at once:
     /// whether anybody answers shows in [`Membership::members`].
+    #[expect(clippy::unused_async, reason = "it needs a runtime, and says so")]
     pub async fn open(options: Options, environment: Environment) -> Result<Self, OpenError> {
         if options.cluster.is_empty() || options.cluster.len() > CLUSTER_BYTES_MAX {
             return Err(OpenError::Cluster);
+        }
+        if options.name.is_empty() {
+            return Err(OpenError::Nameless);
         }
         let listen = options.listen;
         let bind = |source| OpenError::Bind { listen, source };
@@ -57,7 +64,7 @@ impl Membership {
             advertise.set_port(socket.local_address().map_err(bind)?.port());
         }
         let identity = Identity::new(&options.name, advertise, options.incarnation)?;
-        let (shared, commands) = task::start(identity, options, environment, socket);
+        let (shared, commands) = task::start(identity, options, &environment, socket);
         Ok(Self { shared, commands })
     }
 
@@ -81,17 +88,17 @@ impl Membership {
     /// [`crate::METADATA_BYTES_MAX`] bytes; more is a mistake of the caller's, and panics.
     pub fn publish(&self, metadata: Bytes) {
         assert!(metadata.len() <= crate::METADATA_BYTES_MAX, "metadata fits into a datagram");
-        self.shared.request(|requests| requests.metadata = Some(metadata));
+        self.shared.order(|orders| orders.metadata = Some(metadata));
     }
 
-    /// More members to announce itself to, as `host:port`.
+    /// More members to announce itself to, as `host:port`; at most 64 in all, the rest is ignored.
     pub fn join(&self, seeds: Vec<String>) {
-        self.shared.request(|requests| requests.seeds.extend(seeds));
+        self.shared.order(|orders| orders.add_seeds(seeds));
     }
 
     /// What was counted so far.
     pub fn figures(&self) -> Figures {
-        *self.shared.figures.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.figures()
     }
 
     /// Says goodbye, so that the others see this member down at once, and ends the task. Returns when

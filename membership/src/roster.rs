@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Event, Identity, Member, MemberState};
+use crate::{Event, Identity, Member, MemberState, metadata::Bulletin};
 
 /// The most members that are remembered down; beyond it the one that is down longest is forgotten.
 const DOWN_MAX: usize = 1024;
@@ -59,15 +59,15 @@ impl Roster {
         self.forget_all_but(DOWN_MAX);
     }
 
-    /// A probe of this life failed.
-    pub(crate) fn on_probe_failed(&mut self, identity: &Identity, wall_ms: u64) {
-        let Some(member) = self.living(identity) else { return };
-        if member.state == MemberState::Alive {
-            member.state = MemberState::Suspect;
-            member.since_ms = wall_ms;
-            let event = Event::Suspect(member.clone());
-            self.events.push(event);
-        }
+    /// A probe of this life failed. `true`: it is suspected from now on, and was not before.
+    pub(crate) fn on_probe_failed(&mut self, identity: &Identity, wall_ms: u64) -> bool {
+        let alive = |member: &&mut Member| member.state == MemberState::Alive;
+        let Some(member) = self.living(identity).filter(alive) else { return false };
+        member.state = MemberState::Suspect;
+        member.since_ms = wall_ms;
+        let event = Event::Suspect(member.clone());
+        self.events.push(event);
+        true
     }
 
     /// This life, if it was suspected, has proved alive.
@@ -81,11 +81,13 @@ impl Roster {
         }
     }
 
-    /// This life published other metadata.
-    pub(crate) fn on_metadata(&mut self, identity: &Identity, metadata: &Bytes) {
-        let Some(member) = self.living(identity) else { return };
-        if member.metadata.as_ref() != Some(metadata) {
-            member.metadata = Some(metadata.clone());
+    /// A life published other metadata. What a life published that is not here yet, or not any more, is
+    /// not shown.
+    pub(crate) fn on_metadata(&mut self, bulletin: &Bulletin) {
+        let Some(member) = self.members.get_mut(&bulletin.name) else { return };
+        let is_its = member.identity.incarnation() == bulletin.edition.incarnation;
+        if is_its && member.metadata.as_ref() != Some(&bulletin.bytes) {
+            member.metadata = Some(bulletin.bytes.clone());
             let event = Event::Metadata(member.clone());
             self.events.push(event);
         }

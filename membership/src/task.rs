@@ -1,53 +1,73 @@
-//! The task that owns a member: its socket, its timers and its requests.
+//! The task that owns a member: its socket, its timers and what its handles ask for.
 
 use std::{
     future::poll_fn,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
     sync::{Notify, broadcast, mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
-    DatagramSocket, Environment, Event, Figures, Identity, Options,
-    engine::{Engine, Now},
+    Clock, DatagramSocket, Environment, Event, Figures, Identity, Options,
+    complaints::Complaints,
+    engine::{Engine, Now, Setup},
+    lookup::{Lookup, SEEDS_MAX},
     roster::Roster,
 };
 
 /// Events that a slow reader may be behind.
 const EVENTS_MAX: usize = 1024;
 
-/// The most seeds that are remembered; further ones are ignored.
-const SEEDS_MAX: usize = 64;
+/// The most datagrams that are taken before the timers are looked at again. It is about what the
+/// operating system keeps for a socket: a member that was paused reads what came meanwhile before it
+/// decides who did not answer.
+const BATCH_MAX: usize = 256;
+
+/// What is read of a datagram; longer ones are nobody's.
+const BUFFER_BYTES: usize = 2048;
 
 /// What the handles and the task share.
 pub(crate) struct Shared {
     pub(crate) roster: Arc<RwLock<Roster>>,
     pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) figures: Mutex<Figures>,
-    requests: Mutex<Requests>,
-    wake: Notify,
+    figures: Mutex<Figures>,
+    orders: Mutex<Orders>,
+    is_ordered: Notify,
 }
 
 /// What the handles ask for; the latest counts.
 #[derive(Default)]
-pub(crate) struct Requests {
+pub(crate) struct Orders {
     pub(crate) metadata: Option<Bytes>,
-    pub(crate) seeds: Vec<String>,
+    seeds: Vec<String>,
 }
 
-impl Shared {
-    pub(crate) fn request(&self, change: impl FnOnce(&mut Requests)) {
-        change(&mut self.requests.lock().unwrap_or_else(PoisonError::into_inner));
-        self.wake.notify_one();
+impl Orders {
+    pub(crate) fn add_seeds(&mut self, seeds: Vec<String>) {
+        self.seeds.extend(seeds);
+        self.seeds.truncate(SEEDS_MAX);
     }
 }
 
+impl Shared {
+    pub(crate) fn order(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut lock(&self.orders));
+        self.is_ordered.notify_one();
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        *lock(&self.figures)
+    }
+}
+
+/// How the task is to end; it answers when it has.
 pub(crate) enum Command {
     Leave { patience: Duration, done: oneshot::Sender<()> },
     Stop(oneshot::Sender<()>),
@@ -56,7 +76,7 @@ pub(crate) enum Command {
 pub(crate) fn start(
     identity: Identity,
     options: Options,
-    environment: Environment,
+    environment: &Environment,
     socket: Arc<dyn DatagramSocket>,
 ) -> (Arc<Shared>, mpsc::Sender<Command>) {
     let roster = Arc::new(RwLock::new(Roster::default()));
@@ -64,22 +84,25 @@ pub(crate) fn start(
         roster: roster.clone(),
         events: broadcast::channel(EVENTS_MAX).0,
         figures: Mutex::default(),
-        requests: Mutex::default(),
-        wake: Notify::new(),
+        orders: Mutex::default(),
+        is_ordered: Notify::new(),
     });
-    let (commands, inbox) = mpsc::channel(4);
-    let zero = Instant::now();
+    let Options { cluster, profile, keyring, seeds, .. } = options;
     let now = Now { us: 0, wall_ms: environment.clock.wall_ms() };
-    let engine = Engine::new(identity, options.profile, environment.seed, now, roster);
+    let (name, address) = (identity.shared_name(), identity.address());
+    let setup = Setup { identity, cluster, keyring, profile, seed: environment.seed };
+    let engine = Engine::new(setup, roster, now);
+    tracing::info!(%name, %address, ?profile, key_id = engine.key_id(), "gossip begins");
     let task = Task {
         engine,
         socket,
-        environment,
+        clock: environment.clock.clone(),
+        zero: Instant::now(),
         shared: shared.clone(),
-        zero,
-        seeds: options.seeds,
-        resolve_at: zero,
+        lookup: Lookup::new(environment.net.clone(), seeds),
+        complaints: Complaints::default(),
     };
+    let (commands, inbox) = mpsc::channel(1);
     tokio::spawn(task.run(inbox));
     (shared, commands)
 }
@@ -87,98 +110,152 @@ pub(crate) fn start(
 struct Task {
     engine: Engine,
     socket: Arc<dyn DatagramSocket>,
-    environment: Environment,
-    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    /// When `Now::us` was 0.
     zero: Instant,
-    seeds: Vec<String>,
-    resolve_at: Instant,
+    shared: Arc<Shared>,
+    lookup: Lookup,
+    complaints: Complaints,
+}
+
+/// Why a turn begins.
+enum Turn {
+    Datagrams,
+    Time,
+    Orders,
+    Seeds(Vec<SocketAddr>),
+    End(Option<Command>),
 }
 
 impl Task {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let socket = self.socket.clone();
-        let mut buffer = [0; 2048];
         loop {
-            if self.resolve_at <= Instant::now() {
-                self.resolve_at = Instant::now() + Duration::from_secs(2);
-                self.resolve().await;
-            }
-            self.engine.on_time(self.now());
-            self.settle();
-            let deadline =
-                self.zero + Duration::from_micros(self.engine.deadline_us().min(1 << 40));
-            tokio::select! {
-                command = inbox.recv() => {
-                    match command {
-                        Some(Command::Leave { patience: _, done }) => {
-                            self.engine.leave(self.now());
-                            self.settle();
-                            let _ = done.send(());
-                        }
-                        Some(Command::Stop(done)) => { let _ = done.send(()); }
-                        None => {}
-                    }
+            match self.turn(&mut inbox).await {
+                Turn::Datagrams | Turn::Time => {}
+                Turn::Orders => self.take_orders(),
+                Turn::Seeds(addresses) => self.engine.set_seeds(addresses, self.now()),
+                Turn::End(Some(Command::Leave { patience, done })) => {
+                    self.leave(patience).await;
+                    // Who left need not wait.
+                    let _ = done.send(());
                     return;
                 }
-                received = poll_fn(|context| socket.poll_receive(context, &mut buffer)) => {
-                    if let Ok((length, _)) = received {
-                        self.engine.figures.received += 1;
-                        self.engine.on_datagram(&buffer[..length], self.now());
-                    }
+                Turn::End(Some(Command::Stop(done))) => {
+                    let _ = done.send(());
+                    return;
                 }
-                () = self.shared.wake.notified() => self.take_requests(),
-                () = sleep_until(deadline.min(self.resolve_at)) => {}
+                Turn::End(None) => return,
             }
+            self.work();
+        }
+    }
+
+    /// Waits for something to do. Datagrams are taken at once.
+    async fn turn(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Turn {
+        let is_alone = self.engine.is_alone();
+        let deadline = self.instant(self.engine.deadline_us());
+        let Self { engine, socket, clock, zero, shared, lookup, .. } = self;
+        tokio::select! {
+            command = inbox.recv() => Turn::End(command),
+            () = shared.is_ordered.notified() => Turn::Orders,
+            addresses = lookup.next(is_alone) => Turn::Seeds(addresses),
+            () = poll_fn(|context| take_batch(context, engine, &**socket, &**clock, *zero)) => {
+                Turn::Datagrams
+            }
+            () = sleep_until(deadline) => Turn::Time,
+        }
+    }
+
+    /// Does what is due, and hands out what came of it.
+    fn work(&mut self) {
+        // What has come is heard before anybody is held not to have answered.
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let Self { engine, socket, clock, zero, .. } = self;
+        let _ = take_batch(&mut context, engine, &**socket, &**clock, *zero);
+        let now = self.now();
+        if self.engine.deadline_us() <= now.us {
+            self.engine.on_time(now);
+        }
+        self.hand_out();
+    }
+
+    fn hand_out(&mut self) {
+        for (to, datagram) in self.engine.take_datagrams() {
+            let sent = self.socket.try_send(&datagram, to);
+            self.engine.on_sent(sent.is_ok());
+        }
+        for event in self.engine.take_events() {
+            // Nobody may listen.
+            let _ = self.shared.events.send(event);
+        }
+        let figures = self.engine.figures();
+        *lock(&self.shared.figures) = figures;
+        self.complaints.look(figures, self.now().us);
+    }
+
+    fn take_orders(&mut self) {
+        let Orders { metadata, seeds } = std::mem::take(&mut *lock(&self.shared.orders));
+        if let Some(metadata) = metadata {
+            self.engine.publish(metadata, self.now());
+        }
+        self.lookup.add(seeds);
+    }
+
+    /// Says goodbye until it is understood, or patience ends.
+    async fn leave(&mut self, patience: Duration) {
+        let end = Instant::now() + patience;
+        self.engine.leave(self.now());
+        self.hand_out();
+        while !self.engine.has_left() && Instant::now() < end {
+            let deadline = self.instant(self.engine.deadline_us()).min(end);
+            let Self { engine, socket, clock, zero, .. } = self;
+            tokio::select! {
+                () = poll_fn(|context| take_batch(context, engine, &**socket, &**clock, *zero)) => {}
+                () = sleep_until(deadline) => {}
+            }
+            self.engine.on_time(self.now());
+            self.hand_out();
         }
     }
 
     fn now(&self) -> Now {
-        let us = u64::try_from(self.zero.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Now { us, wall_ms: self.environment.clock.wall_ms() }
+        now(&*self.clock, self.zero)
     }
 
-    async fn resolve(&mut self) {
-        if !self.engine.is_alone() {
-            return;
-        }
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for seed in &self.seeds {
-            let resolved = self.environment.net.resolve(seed.clone());
-            if let Ok(Ok(found)) = timeout(Duration::from_secs(2), resolved).await {
-                addresses.extend(found);
-            }
-        }
-        self.engine.set_seeds(addresses);
+    /// When it is `us`, or in an hour if that is later: an early turn does no harm.
+    fn instant(&self, us: u64) -> Instant {
+        self.zero + Duration::from_micros(us.min(self.now().us + 3_600_000_000))
     }
+}
 
-    fn take_requests(&mut self) {
-        let requests = {
-            let mut requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *requests)
-        };
-        if let Some(metadata) = requests.metadata {
-            self.engine.publish(metadata, self.now());
-        }
-        for seed in requests.seeds {
-            if !self.seeds.contains(&seed) && self.seeds.len() < SEEDS_MAX {
-                self.seeds.push(seed);
-                self.resolve_at = Instant::now();
+/// Takes the datagrams that are there, some if there are many; pending if there are none.
+fn take_batch(
+    context: &mut Context<'_>,
+    engine: &mut Engine,
+    socket: &dyn DatagramSocket,
+    clock: &dyn Clock,
+    zero: Instant,
+) -> Poll<()> {
+    let mut buffer = [0; BUFFER_BYTES];
+    for taken in 0..BATCH_MAX {
+        match socket.poll_receive(context, &mut buffer) {
+            Poll::Ready(Ok((length, _))) => {
+                engine.on_datagram(&mut buffer[..length], now(clock, zero));
             }
+            // What ICMP tells of an earlier datagram: whoever does not answer shows soon enough.
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending if taken == 0 => return Poll::Pending,
+            Poll::Pending => break,
         }
     }
+    Poll::Ready(())
+}
 
-    fn settle(&mut self) {
-        for (to, datagram) in self.engine.take_datagrams() {
-            match self.socket.try_send(&datagram, to) {
-                Ok(()) => self.engine.figures.sent += 1,
-                Err(_) => self.engine.figures.unsent += 1,
-            }
-        }
-        let events =
-            self.shared.roster.write().unwrap_or_else(PoisonError::into_inner).take_events();
-        for event in events {
-            let _ = self.shared.events.send(event);
-        }
-        *self.shared.figures.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.figures;
-    }
+fn now(clock: &dyn Clock, zero: Instant) -> Now {
+    let us = u64::try_from(zero.elapsed().as_micros()).unwrap_or(u64::MAX);
+    Now { us, wall_ms: clock.wall_ms() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

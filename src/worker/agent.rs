@@ -29,6 +29,13 @@ const CLAIM_PAUSE: Duration = Duration::from_secs(1);
 const DRAINED_BEAT: Duration = Duration::from_secs(5);
 /// How long a server may take to say what became of a claim that is called back.
 const CALL_BACK_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest between two heartbeats, however long the leases: so long a worker that was taken for
+/// dead, or whose job was cancelled, may go on without knowing it.
+const BEAT_MAX: Duration = Duration::from_secs(10);
+/// How often an agent that holds leases looks whether it has slept, and how late it may be for that to
+/// be no sleep: whoever has slept asks at once what it still holds.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const SLEPT: Duration = Duration::from_millis(300);
 /// Between a heartbeat that failed and the next.
 const BEAT_PAUSE: Duration = Duration::from_millis(500);
 /// How long before its end a lease is taken for lost: its command has to be gone by then.
@@ -157,6 +164,9 @@ pub struct Agent {
     /// The heartbeat that is out, and when it was sent.
     beating: Option<(Instant, JoinHandle<Beaten>)>,
     beat_at: Instant,
+    beaten_at: Instant,
+    /// Whether it woke up so late that it may have been missed, and has not asked since.
+    has_slept: bool,
     /// Whether a server says that it is to claim nothing.
     is_drained: bool,
     /// When it was told to drain: by when what runs must have ended.
@@ -188,6 +198,8 @@ impl Agent {
             claim_at: now,
             beating: None,
             beat_at: now,
+            beaten_at: now,
+            has_slept: false,
             is_drained: false,
             drained_by: None,
         }
@@ -253,6 +265,8 @@ impl Agent {
             let client = self.client.clone();
             let beaten = tokio::spawn(async move { client.heartbeat(&beats).await });
             self.beating = Some((now, beaten));
+            self.beaten_at = now;
+            self.has_slept = false;
         }
     }
 
@@ -279,7 +293,8 @@ impl Agent {
 
     fn next_beat(&self) -> Option<Instant> {
         let idle = self.is_drained.then_some(self.beat_at);
-        self.leases.next_beat().map(|at| at.max(self.beat_at)).or(idle)
+        let latest = self.beaten_at + if self.has_slept { Duration::ZERO } else { BEAT_MAX };
+        self.leases.next_beat().map(|at| at.min(latest).max(self.beat_at)).or(idle)
     }
 
     async fn turn(&mut self, orders: &mut mpsc::Receiver<Order>) -> Turn {
@@ -289,7 +304,8 @@ impl Agent {
             self.may_claim().then_some(self.claim_at),
             self.next_beat().filter(|_| self.beating.is_none()),
         ];
-        let wake_at = wake_at.into_iter().flatten().min();
+        let look_at = (!self.leases.is_empty()).then(|| Instant::now() + LOOK_EVERY);
+        let wake_at = wake_at.into_iter().flatten().chain(look_at).min();
         let turn = tokio::select! {
             biased;
             order = orders.recv() => Turn::Order(order),
@@ -303,6 +319,7 @@ impl Agent {
             }
             () = until(wake_at) => Turn::Time,
         };
+        self.has_slept |= wake_at.is_some_and(|at| Instant::now() > at + SLEPT);
         match turn {
             Turn::Beaten(..) => self.beating = None,
             Turn::Claimed(_) => self.claiming = None,
