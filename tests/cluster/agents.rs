@@ -105,7 +105,7 @@ fn is_seen(cluster: &Cluster, name: &str, state: &str) {
     }
 }
 
-/// api 4.worker.gossip
+/// api 4.worker.gossip, 2.add.max-attempts.worker-down, 2.get.attempts.worker-down
 #[test]
 fn a_killed_agents_job_goes_to_the_next_worker_without_waiting_for_its_lease() {
     let cluster = Cluster::of_three();
