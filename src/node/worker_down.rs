@@ -68,19 +68,18 @@ pub(super) struct Signs(Mutex<BTreeMap<WorkerId, (u64, u64)>>);
 impl Signs {
     fn note(&self, worker: &WorkerId, session: u64, now_ms: u64) {
         let mut signs = self.0.lock().expect("nothing panics while the signs are locked");
-        match signs.get_mut(worker) {
-            Some(sign) => *sign = (session, now_ms),
-            None => {
-                if signs.len() >= SIGNS_MAX {
-                    // Whoever has been still the longest is forgotten: a sign that is older than its
-                    // session's end says nothing anyway.
-                    let newest = signs.values().map(|sign| sign.1).max().unwrap_or(now_ms);
-                    let oldest = signs.values().map(|sign| sign.1).min().unwrap_or(now_ms);
-                    signs.retain(|_, sign| sign.1 > oldest + (newest - oldest) / 2);
-                }
-                signs.insert(worker.clone(), (session, now_ms));
-            }
+        if let Some(sign) = signs.get_mut(worker) {
+            *sign = (session, now_ms);
+            return;
         }
+        if signs.len() >= SIGNS_MAX {
+            // Whoever has been still the longest is forgotten: a sign that is older than its session's
+            // end says nothing anyway.
+            let newest = signs.values().map(|sign| sign.1).max().unwrap_or(now_ms);
+            let oldest = signs.values().map(|sign| sign.1).min().unwrap_or(now_ms);
+            signs.retain(|_, sign| sign.1 > oldest + (newest - oldest) / 2);
+        }
+        signs.insert(worker.clone(), (session, now_ms));
     }
 
     /// A claim has come.

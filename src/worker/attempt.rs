@@ -48,7 +48,7 @@ impl Attempt {
     /// Runs the command until it ends or must, and settles the job. Returns when nothing runs any more
     /// and the job is settled, or cannot be.
     pub(super) async fn run(self, mut stop: oneshot::Receiver<Stop>) {
-        self.observe(Happening::Started { work: Arc::clone(&self.work) });
+        self.observe(&Happening::Started { work: Arc::clone(&self.work) });
         let mut child = match self.start() {
             Ok(child) => child,
             Err(error) => return self.settle(Settlement::Fail(error), Some(stop)).await,
@@ -77,7 +77,7 @@ impl Attempt {
             }
             Err(why) => {
                 child.end(LOST_GRACE).await;
-                self.observe(Happening::Ended { work: Arc::clone(&self.work), why });
+                self.observe(&Happening::Ended { work: Arc::clone(&self.work), why });
             }
         }
     }
@@ -118,7 +118,7 @@ impl Attempt {
             },
             Some(why) = async { stop?.await.ok() } => Happening::Ended { work, why },
         };
-        self.observe(happening);
+        self.observe(&happening);
     }
 
     async fn tell(&self, settlement: &Settlement) -> Result<(), ClientError> {
@@ -141,8 +141,8 @@ impl Attempt {
         }
     }
 
-    fn observe(&self, happening: Happening) {
-        self.observer.observe(&happening);
+    fn observe(&self, happening: &Happening) {
+        self.observer.observe(happening);
     }
 }
 

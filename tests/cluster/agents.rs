@@ -42,19 +42,19 @@ impl Agent {
             .env_remove("QUEUE_ADDR")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(fs::File::create(log).unwrap())
+            .stderr(fs::File::create(log).expect("a log file"))
             .spawn()
-            .unwrap();
+            .expect("the agent starts");
         Self { child, mark }
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it is reaped");
     }
 
     /// The number of the process that its command is.
@@ -116,8 +116,12 @@ fn a_killed_agents_job_goes_to_the_next_worker_without_waiting_for_its_lease() {
     let _next = Agent::quick(&cluster, "next");
     holder.kill();
     let job = until(&cluster, "a", "completed");
-    let ends: Vec<&Value> =
-        job["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["end"]).collect();
+    let ends: Vec<&Value> = job["attempts"]
+        .as_array()
+        .expect("attempts")
+        .iter()
+        .map(|attempt| &attempt["end"])
+        .collect();
     assert_eq!(ends, ["worker_down", "completed"], "{job}");
     assert_eq!(job["result"], "next");
 }
@@ -137,14 +141,14 @@ fn an_agent_that_was_taken_for_dead_loses_its_job_ends_its_command_and_goes_on()
     let job = until(&cluster, "a", "completed");
     assert_eq!(job["attempts"][0]["end"], "worker_down", "{job}");
     drop(next);
-    fs::remove_file(&holder.mark).unwrap();
+    fs::remove_file(&holder.mark).expect("its mark");
     holder.signal(Signal::CONT);
     let is_gone = || fs::metadata(format!("/proc/{command}")).is_err();
     cluster.eventually("its command is ended", || is_gone().then_some(()));
     add(&cluster, "b");
     until(&cluster, "b", "running");
     let log = cluster.directory.path().join("holder.log");
-    let said = fs::read_to_string(log).unwrap();
+    let said = fs::read_to_string(log).expect("its log");
     assert!(said.contains("taken for dead; going on under session"), "{said}");
     is_seen(&cluster, "holder", "alive");
 }
