@@ -12,8 +12,9 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use crate::{
     Event, Figures, Identity, Keyring, Profile,
     codec::Codec,
+    copies::Copies,
     effects::{Effects, Notice},
-    envelope::{Envelope, Refusal},
+    envelope::{self, Envelope, Refusal},
     goodbye::Goodbye,
     metadata::{self, Bulletin, Bulletins, Edition},
     profile::PACKET_BYTES_MAX,
@@ -61,8 +62,9 @@ pub(crate) struct Engine {
     seeds: Seeds,
     requests: Requests,
     /// Sealed, and not yet taken.
-    datagrams: Vec<(SocketAddr, Vec<u8>)>,
-    /// The last probe, until it is answered.
+    datagrams: Vec<(SocketAddr, Bytes)>,
+    copies: Copies,
+    /// The last probe.
     probe: Option<Probe>,
     /// Whom this member's own probes suspect.
     suspects: Vec<Identity>,
@@ -81,6 +83,7 @@ struct Probe {
     of: Identity,
     number: u8,
     sent_us: u64,
+    is_answered: bool,
 }
 
 impl Engine {
@@ -106,6 +109,7 @@ impl Engine {
             seeds: Seeds::new(profile.timers(), now.us),
             requests: Requests::new(profile.timers()),
             datagrams: Vec::new(),
+            copies: Copies::new(profile.timers()),
             probe: None,
             suspects: Vec::new(),
             published: None,
@@ -130,7 +134,7 @@ impl Engine {
     }
 
     /// What is to be sent.
-    pub(crate) fn take_datagrams(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+    pub(crate) fn take_datagrams(&mut self) -> Vec<(SocketAddr, Bytes)> {
         std::mem::take(&mut self.datagrams)
     }
 
@@ -151,7 +155,8 @@ impl Engine {
             return goodbye.due_us;
         }
         let timer = self.effects.deadline_us().unwrap_or(u64::MAX);
-        timer.min(self.seeds.due_us).min(self.requests.due_us).min(self.repeat_due_us)
+        let others = [self.seeds.due_us, self.requests.due_us, self.repeat_due_us];
+        others.into_iter().fold(timer.min(self.copies.due_us()), u64::min)
     }
 
     /// Where the members are that this one announces itself to.
@@ -202,6 +207,7 @@ impl Engine {
                 tracing::debug!(%error, "a timer of foca's");
             }
         }
+        self.datagrams.extend(self.copies.take_due(now.us));
         self.announce(now);
         self.request(now);
         if self.repeat_due_us <= now.us {
@@ -231,7 +237,7 @@ impl Engine {
             gossip.put_u16(1);
             let down = foca::Member::down(me.clone());
             Codec.encode_member(&down, &mut gossip).expect("a member fits behind a header");
-            self.datagrams.push((to.address(), self.envelope.close(&gossip, now.wall_ms)));
+            self.datagrams.push((to.address(), self.envelope.close(&gossip, now.wall_ms).into()));
         }
     }
 
@@ -305,7 +311,9 @@ impl Engine {
         self.seeds.on_company(self.is_alone(), now.us);
         self.fit_timers();
         for (to, gossip) in std::mem::take(&mut self.effects.datagrams) {
-            self.datagrams.push((to, self.envelope.close(&gossip, now.wall_ms)));
+            let datagram = self.envelope.close(&gossip, now.wall_ms);
+            self.copies.add(to, envelope::copy(&datagram).into(), now.us);
+            self.datagrams.push((to, datagram.into()));
         }
     }
 
@@ -330,14 +338,19 @@ impl Engine {
                 }
             }
             Notice::Probed(of, number) => {
-                self.probe = Some(Probe { of, number, sent_us: now.us });
+                let probe = Probe { of, number, sent_us: now.us, is_answered: false };
+                if let Some(ended) = self.probe.replace(probe) {
+                    self.copies.on_probe_ended(ended.is_answered);
+                }
                 for suspect in std::mem::take(&mut self.suspects) {
                     self.look_at(suspect, now);
                 }
             }
             Notice::Answered(identity, number) => {
-                let is_answer = |probe: &mut Probe| probe.of == identity && probe.number == number;
-                if let Some(probe) = self.probe.take_if(is_answer) {
+                if let Some(probe) = &mut self.probe
+                    && (&probe.of, probe.number) == (&identity, number)
+                {
+                    probe.is_answered = true;
                     write(&self.roster).on_answer(&identity, now.us - probe.sent_us);
                 }
                 self.on_heard(&identity, now);
@@ -389,6 +402,10 @@ impl Engine {
                 tracing::debug!(%error, "a longer step to a later life");
             }
         }
+        // foca stays silent after a renewal until somebody speaks to it, who may never.
+        if let Err(error) = self.foca.apply_many(std::iter::empty(), false, &mut self.effects) {
+            tracing::debug!(%error, "foca does not go on");
+        }
         let identity = self.foca.identity().clone();
         self.republish(now);
         let metadata = self.bulletins.of(&identity);
@@ -433,6 +450,7 @@ impl Engine {
             Refusal::Unopened => &mut self.figures.dropped_unopened,
             Refusal::Stale => &mut self.figures.dropped_stale,
             Refusal::Replayed => &mut self.figures.dropped_replayed,
+            Refusal::Copy => &mut self.figures.dropped_copies,
         };
         *count += 1;
     }

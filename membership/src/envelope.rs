@@ -7,7 +7,8 @@
 //!
 //! Integers are big-endian. The seal is XChaCha20-Poly1305; its nonce is the stream and the number, so it
 //! never repeats while a stream is one life's alone. The associated data is the version, the key id and
-//! the name of the cluster. In both, what has a stream and number that were seen is dropped.
+//! the name of the cluster. In both, what has a stream and number that were seen is dropped. A further
+//! copy has 128 added to its first byte; that is not sealed, and decides nothing but what is counted.
 
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce, aead::AeadInOut};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -22,10 +23,11 @@ pub(crate) const SEAL_BYTES: usize = 2 + NONCE_BYTES + SENT_BYTES + TAG_BYTES;
 
 const SEALED: u8 = 1;
 const PLAIN: u8 = 2;
+/// Marks a copy.
+const COPY: u8 = 128;
 const NONCE_BYTES: usize = 24;
 const SENT_BYTES: usize = 8;
 const TAG_BYTES: usize = 16;
-const PLAIN_BYTES: usize = 1 + 8 + NONCE_BYTES;
 
 /// Closes and opens one member's datagrams.
 pub(crate) struct Envelope {
@@ -60,6 +62,15 @@ pub(crate) enum Refusal {
     Stale,
     /// It was seen before.
     Replayed,
+    /// It was seen before, and says itself that it is a copy.
+    Copy,
+}
+
+/// A copy of a datagram, to send again.
+pub(crate) fn copy(datagram: &[u8]) -> Vec<u8> {
+    let mut copy = datagram.to_vec();
+    copy[0] |= COPY;
+    copy
 }
 
 impl Envelope {
@@ -122,41 +133,54 @@ impl Envelope {
         datagram: &'a mut [u8],
         wall_ms: u64,
     ) -> Result<&'a [u8], Refusal> {
-        match &self.kind {
-            Kind::Sealed(keys) => {
-                let sealed = Sealed::split(datagram).ok_or(Refusal::Malformed)?;
-                let nonce = sealed.nonce;
-                let (stream, number) = stream_and_number(&nonce);
-                if !self.window.is_new(&stream, number) {
-                    return Err(Refusal::Replayed);
+        let Self { kind, window, .. } = self;
+        let (first, rest) = datagram.split_first_mut().ok_or(Refusal::Malformed)?;
+        let seen = if *first & COPY == 0 { Refusal::Replayed } else { Refusal::Copy };
+        match (kind, *first & !COPY) {
+            (Kind::Sealed(keys), SEALED) => {
+                let sealed = Sealed::split(rest).ok_or(Refusal::Malformed)?;
+                let (stream, number) = stream_and_number(&sealed.nonce);
+                if !window.is_new(&stream, number) {
+                    return Err(seen);
                 }
                 let (sent_ms, gossip) = sealed.open(keys)?;
                 if sent_ms.abs_diff(wall_ms) > SKEW_MS_MAX {
                     return Err(Refusal::Stale);
                 }
-                let is_taken = self.window.remember(&stream, number, sent_ms, wall_ms);
-                is_taken.then_some(gossip).ok_or(Refusal::Replayed)
+                let is_taken = window.remember(&stream, number, sent_ms, wall_ms);
+                is_taken.then_some(gossip).ok_or(seen)
             }
-            Kind::Plain(cluster) => {
-                let (head, gossip) =
-                    datagram.split_at_mut_checked(PLAIN_BYTES).ok_or(Refusal::Malformed)?;
-                if head[0] != PLAIN {
-                    return Err(Refusal::Malformed);
-                }
-                if head[1..9] != cluster.to_be_bytes() {
+            (Kind::Plain(cluster), PLAIN) => {
+                let plain = Plain::split(rest).ok_or(Refusal::Malformed)?;
+                if plain.cluster != *cluster {
                     return Err(Refusal::Unopened);
                 }
-                let nonce = head[9..].try_into().expect("24 bytes are left");
-                let (stream, number) = stream_and_number(&nonce);
-                let is_taken = self.window.is_new(&stream, number)
-                    && self.window.remember(&stream, number, wall_ms, wall_ms);
-                is_taken.then_some(&*gossip).ok_or(Refusal::Replayed)
+                let (stream, number) = stream_and_number(&plain.nonce);
+                let is_taken = window.is_new(&stream, number)
+                    && window.remember(&stream, number, wall_ms, wall_ms);
+                is_taken.then_some(plain.gossip).ok_or(seen)
             }
+            _ => Err(Refusal::Malformed),
         }
     }
 }
 
-/// The parts of a sealed datagram.
+/// The parts of a plain datagram, behind its first byte.
+struct Plain<'a> {
+    cluster: u64,
+    nonce: [u8; NONCE_BYTES],
+    gossip: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    fn split(rest: &'a [u8]) -> Option<Self> {
+        let (cluster, rest) = rest.split_first_chunk()?;
+        let (nonce, gossip) = rest.split_first_chunk()?;
+        Some(Self { cluster: u64::from_be_bytes(*cluster), nonce: *nonce, gossip })
+    }
+}
+
+/// The parts of a sealed datagram, behind its first byte.
 struct Sealed<'a> {
     key_id: u8,
     nonce: [u8; NONCE_BYTES],
@@ -165,12 +189,12 @@ struct Sealed<'a> {
 }
 
 impl<'a> Sealed<'a> {
-    fn split(datagram: &'a mut [u8]) -> Option<Self> {
-        let (head, rest) = datagram.split_first_chunk_mut::<2>()?;
-        let (nonce, rest) = rest.split_first_chunk_mut::<NONCE_BYTES>()?;
-        let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_BYTES>()?;
-        let is_whole = head[0] == SEALED && ciphertext.len() >= SENT_BYTES;
-        is_whole.then_some(Self { key_id: head[1], nonce: *nonce, ciphertext, tag: *tag })
+    fn split(rest: &'a mut [u8]) -> Option<Self> {
+        let (key_id, rest) = rest.split_first_mut()?;
+        let (nonce, rest) = rest.split_first_chunk_mut()?;
+        let (ciphertext, tag) = rest.split_last_chunk_mut()?;
+        let is_whole = ciphertext.len() >= SENT_BYTES;
+        is_whole.then_some(Self { key_id: *key_id, nonce: *nonce, ciphertext, tag: *tag })
     }
 
     /// When it was sent, and the gossip. A key that does not fit leaves the ciphertext as it is.

@@ -17,6 +17,9 @@ pub struct Figures {
     pub dropped_stale: u64,
     /// Of the received: seen before, or too far behind what was seen.
     pub dropped_replayed: u64,
+    /// Of the received: further copies of what was taken, which members send in case of loss. One of two
+    /// received is usual.
+    pub dropped_copies: u64,
     /// Of the received: opened, and not understood or not for this member.
     pub dropped_refused: u64,
     /// This member's own probes that nobody answered.

@@ -11,6 +11,7 @@
 
 mod codec;
 mod complaints;
+mod copies;
 mod effects;
 mod engine;
 mod envelope;

@@ -106,6 +106,10 @@ fn register_gossip(registry: &mut Registry, figures: &GossipFigures) {
     failed.inc_by(figures.probes_failed());
     let help = "Probes of this node that a member did not answer, directly or through others";
     registry.register("gossip_failed_probes", help, failed);
+    let rejoins = Counter::<u64>::default();
+    rejoins.inc_by(figures.rejoins());
+    let help = "How often others declared this node down, and it went on";
+    registry.register("gossip_rejoins", help, rejoins);
     let unreadable = Counter::<u64>::default();
     unreadable.inc_by(figures.unreadable_cards);
     let help = "What members said of themselves and this version cannot read";

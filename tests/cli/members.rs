@@ -43,6 +43,28 @@ fn members_shows_the_node_itself_in_every_format() {
     assert!(table.contains("MEMBER") && table.contains("self"), "{table}");
 }
 
+// Situation: a node is told to join a cluster, and of no number of voters. Claim: it founds none, and
+// each sees the other.
+#[test]
+fn a_node_that_joins_waits_to_be_taken_in_and_is_seen_as_fresh() {
+    let (user, server) = user_and_server();
+    let port = two_ports();
+    let (listen, data) = (port.to_string(), user.path("second").display().to_string());
+    let peer = format!("127.0.0.1:{}", server.port + 1);
+    let words =
+        ["serve", "--node-id", "n2", "--listen", &listen, "--data-dir", &data, "--join", &peer];
+    let joining = Server::spawn(&user, port, &words);
+    for address in [&server.address, &joining.address] {
+        let shown = until(PATIENCE, || {
+            let said = user.queue(&["members", "--addr", address]).stdout;
+            said.lines().collect::<Vec<_>>() == ["n1 alive voter", "n2 alive fresh"]
+        });
+        assert!(shown, "{:?}", user.queue(&["members", "--addr", address]));
+    }
+    let status = user.queue(&["status", "--addr", &joining.address]).with_code(0);
+    assert!(status.lines().any(|line| line == "role fresh"), "{status}");
+}
+
 #[test]
 fn a_node_without_gossip_says_so() {
     let user = User::new();

@@ -97,7 +97,7 @@ fn no_bit_can_be_changed_and_no_byte_cut() {
     let mut to = sealed(&[1], 2);
     for byte in 0..datagram.len() {
         let mut changed = datagram.clone();
-        changed[byte] ^= 1;
+        changed[byte] ^= 0x11;
         assert!(opened(&mut to, &changed, NOW_MS).is_err(), "byte {byte}");
         assert!(opened(&mut to, &datagram[..byte], NOW_MS).is_err(), "cut to {byte}");
     }
@@ -134,6 +134,15 @@ fn a_repeated_datagram_is_dropped_and_an_old_one_too() {
     let mut to = plain("main", 2);
     assert!(opened(&mut to, &datagram, NOW_MS).is_ok());
     assert_eq!(opened(&mut to, &datagram, NOW_MS), Err(Refusal::Replayed));
+}
+
+#[test]
+fn a_copy_serves_when_the_first_is_lost_and_is_dropped_otherwise() {
+    let (mut from, mut to) = (sealed(&[1], 1), sealed(&[1], 2));
+    let datagram = from.close(b"gossip", NOW_MS);
+    assert_eq!(opened(&mut to, &copy(&datagram), NOW_MS).unwrap(), b"gossip");
+    assert_eq!(opened(&mut to, &datagram, NOW_MS), Err(Refusal::Replayed));
+    assert_eq!(opened(&mut to, &copy(&datagram), NOW_MS), Err(Refusal::Copy));
 }
 
 #[test]

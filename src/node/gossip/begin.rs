@@ -85,6 +85,10 @@ impl Start {
         address: SocketAddr,
     ) -> Result<(), membership::OpenError> {
         let Self { options, subject, clock, seed } = self;
+        if address.ip().is_loopback() && !options.listen.ip().is_loopback() {
+            let name = &options.advertise;
+            tracing::warn!(name, %address, "the advertised name leads other machines to themselves");
+        }
         let options = Options {
             name: options.name,
             cluster: options.cluster,

@@ -47,6 +47,11 @@ impl GossipFigures {
         self.layer.probes_failed
     }
 
+    /// How often this member was declared down by others, and went on as a later life.
+    pub fn rejoins(&self) -> u64 {
+        self.layer.rejoins
+    }
+
     /// How many nodes of the cluster are alive, this one included even while it is in none.
     pub fn alive_peers(&self) -> usize {
         let in_cluster = |kind| matches!(kind, Some(Kind::Voter | Kind::Learner));

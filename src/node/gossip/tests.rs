@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use membership::Profile;
+use membership::{Keyring, Profile};
 use tokio::{sync::broadcast, time::timeout};
 
 use super::{
@@ -70,6 +70,16 @@ fn worker(session: u64) -> Arc<Worker> {
 
 /// A member that joins `others`.
 async fn member(name: &str, subject: Arc<dyn Subject>, others: &[&Gossip]) -> Gossip {
+    sealed_member(name, subject, others, None).await
+}
+
+/// A member that joins `others` and seals what it says.
+async fn sealed_member(
+    name: &str,
+    subject: Arc<dyn Subject>,
+    others: &[&Gossip],
+    keyring: Option<Keyring>,
+) -> Gossip {
     let address = |gossip: &&Gossip| {
         let me = gossip.members().into_iter().find(|member| member.is_self);
         me.expect("it has begun").address.to_string()
@@ -80,7 +90,7 @@ async fn member(name: &str, subject: Arc<dyn Subject>, others: &[&Gossip]) -> Go
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         advertise: "127.0.0.1:0".to_owned(),
         profile: Profile::Lan,
-        keyring: None,
+        keyring,
         seeds: others.iter().map(address).collect(),
     };
     let clock = Arc::new(MachineClock::start());
@@ -217,6 +227,30 @@ async fn members_are_found_where_the_subject_knows_nodes_to_be() {
     };
     let _other = member("n2", Arc::new(subject), &[]).await;
     knows(&one, "n2", Kind::Voter, MemberState::Alive).await;
+}
+
+#[tokio::test]
+async fn only_who_has_the_key_is_heard_and_who_has_not_is_counted() {
+    let keyring = |byte| Keyring::parse(&Keyring::generate([byte; 32])).unwrap();
+    let voter = |address| Noting::of(Kind::Voter, address);
+    let one = sealed_member("n1", voter("n1:1"), &[], Some(keyring(1))).await;
+    let other = sealed_member("n2", voter("n2:1"), &[&one], Some(keyring(1))).await;
+    knows(&one, "n2", Kind::Voter, MemberState::Alive).await;
+    let wrong = sealed_member("n3", voter("n3:1"), &[&one], Some(keyring(2))).await;
+    let open = member("n4", voter("n4:1"), &[&one]).await;
+    let dropped = |gossip: &Gossip, fates: [&str; 2]| {
+        let datagrams = gossip.figures().datagrams().into_iter();
+        datagrams.filter(|(fate, count)| fates.contains(fate) && *count > 0).count()
+    };
+    eventually("both were dropped and counted", async || {
+        dropped(&one, ["unopened", "malformed"]) > 0
+            && wrong.figures().datagrams()[0].1 > 0
+            && open.figures().datagrams()[0].1 > 0
+    })
+    .await;
+    for (gossip, count) in [(&one, 2), (&other, 2), (&wrong, 1), (&open, 1)] {
+        assert_eq!(gossip.members().len(), count, "{:?}", gossip.members());
+    }
 }
 
 #[tokio::test]
