@@ -16,6 +16,7 @@ use crate::{
     CallHandler, Disk, Environment, Listener, LogIndex, Net, OpenError, Options, Peer, PeerId,
     StateMachine, Stood,
     bootstrap::Bootstrapper,
+    change::{self, Changer, Changes},
     consensus::{
         Raft,
         blocking::Blocking,
@@ -87,7 +88,7 @@ pub(crate) async fn open<S: StateMachine>(
         Lifelines::start(lifeline::Parts {
             options: lifeline,
             raft: raft.clone(),
-            dialer,
+            dialer: dialer.clone(),
             polls,
             opened_in,
             election_min,
@@ -102,6 +103,7 @@ pub(crate) async fn open<S: StateMachine>(
         identity,
         raft,
         callers,
+        dialer,
         bootstrapper,
         log,
         recovery,
@@ -121,6 +123,7 @@ struct Parts<S: StateMachine> {
     identity: Arc<Identity>,
     raft: Raft<S>,
     callers: Arc<Callers>,
+    dialer: Arc<Dialer>,
     bootstrapper: Arc<Bootstrapper>,
     log: Log,
     recovery: tasks::Recovery,
@@ -147,6 +150,7 @@ impl<S: StateMachine> Parts<S> {
         rng: &mut StdRng,
     ) -> Inner<S> {
         let Self { identity, raft, callers, bootstrapper, log, recovery, snapshots, .. } = self;
+        let (dialer, changes) = (self.dialer, Changes::default());
         let (failure, failed) = (self.failure, self.failed);
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
@@ -181,6 +185,8 @@ impl<S: StateMachine> Parts<S> {
             tasks::bootstrap(bootstrapper.clone(), raft.clone(), callers.clone(), seed, failure),
             tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
         ];
+        let changer = Changer { raft: raft.clone(), me: me.clone(), dialer: dialer.clone() };
+        tasks.push(change::finish_interrupted(changer, changes.clone()));
         tasks.extend(listening);
         let applied = machine.applied();
         let room = Arc::new(Semaphore::new(ROOM_KIB));
@@ -190,6 +196,8 @@ impl<S: StateMachine> Parts<S> {
             raft,
             machine,
             callers,
+            dialer,
+            changes,
             lifelines,
             status,
             applied,
