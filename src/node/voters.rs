@@ -117,7 +117,7 @@ impl Handle {
         self.must_run()?;
         let node = self.node();
         let me = self.status().raft.me.label;
-        if *node.route_now() == Route::Nowhere {
+        if node.route_now() == Route::Nowhere {
             node.replica.stand().await;
         }
         self.transfer(&me, hold).await
@@ -125,8 +125,8 @@ impl Handle {
 }
 
 impl Node {
-    fn route_now(&self) -> Box<Route> {
-        Box::new(self.standing.borrow().route())
+    fn route_now(&self) -> Route {
+        self.standing.borrow().route()
     }
 
     /// Makes a change as the leader; how far it is when `wait` is over.
@@ -135,7 +135,7 @@ impl Node {
         change: Change,
         wait: Duration,
     ) -> ChangeState {
-        if !matches!(*self.route_now(), Route::Here { .. }) {
+        if !matches!(self.route_now(), Route::Here { .. }) {
             return ChangeState::Ended(Err(ChangeError::NotLeader { leader: None }));
         }
         if self.is_own_removal(&change) && self.resign(TRANSFER_PATIENCE).await {
