@@ -54,6 +54,7 @@ fn voters(cluster: &Cluster, at: usize) -> Value {
 
 // Situation: three voters become five and three again, the leader among those that go, while jobs are
 // added through a voter that stays. Claim: every add is answered 201, and nothing is lost.
+/// api 1.repeat.rest.cluster
 #[test]
 fn three_voters_become_five_and_three_again_and_no_client_sees_it() {
     let cluster = three_and(2);
@@ -86,6 +87,8 @@ fn three_voters_become_five_and_three_again_and_no_client_sees_it() {
             cluster.wait_ready(index);
         }
         assert_eq!(voters(&cluster, stays), json!(["n1", "n2", "n3", "n4", "n5"]));
+        let again = change(&cluster, stays, "/cluster/add", &cluster.voter_to_add(4));
+        assert_eq!(again["duplicate"], true);
         for index in [leader, other] {
             let body = json!({"node_id": cluster.voters[index].label});
             let removed = change(&cluster, stays, "/cluster/remove", &body);
@@ -134,6 +137,7 @@ fn a_dead_voters_place_is_taken_by_a_fresh_directory() {
 
 // Situation: a voter is removed by the command line, and started again. Claim: it says that it has no
 // vote, and the others go on under the same leader and term.
+/// api 4.remove-voter, 4.transfer, 4.add-voter
 #[test]
 fn a_removed_voter_that_is_started_again_disturbs_nobody_and_says_so() {
     let mut cluster = three_and(0);
@@ -150,9 +154,9 @@ fn a_removed_voter_that_is_started_again_disturbs_nobody_and_says_so() {
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     assert_eq!(queue(&["remove-voter", &label]), (Some(0), "removed\n".to_owned()));
-    let at = std::slice::from_ref(&cluster.voters[asked].http);
+    let at = [cluster.voters[asked].http.clone()];
     let term = |what: &str| {
-        let (_, status) = Caller::to(at).insist("GET", "/election/status", None);
+        let (_, status) = Caller::to(&at).insist("GET", "/election/status", None);
         status[what].clone()
     };
     let before = (term("term"), term("leader_id"));
@@ -174,4 +178,10 @@ fn a_removed_voter_that_is_started_again_disturbs_nobody_and_says_so() {
     assert_eq!(queue(&["transfer", &other]), (Some(0), format!("{other}\n")));
     assert_eq!(queue(&["transfer", "nobody"]).0, Some(3));
     assert_eq!(queue(&["add-voter", "n9", "--peer-addr", "127.0.0.1:1"]).0, Some(4));
+    let back = cluster.voter_to_add(gone);
+    let address = back["peer_addr"].as_str().expect("an address");
+    assert_eq!(
+        queue(&["add-voter", &label, "--peer-addr", address]),
+        (Some(0), "added\n".to_owned())
+    );
 }
