@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use raft::{Change, ChangeError, ChangePhase, ChangeState, Changed};
 
 use super::{
     answer::{Answer, Failure},
     operator::LocalCall,
 };
-use crate::wire::{
-    ApiError, Code, Freshness, TakesAddress, TransferRequest, TransferResponse, VoterRequest,
-    VoterResponse,
+use crate::{
+    node::{Change, ChangeError, ChangePhase, ChangeState, Changed},
+    wire::{
+        ApiError, Code, Freshness, TakesAddress, TransferRequest, TransferResponse, VoterRequest,
+        VoterResponse,
+    },
 };
 
 pub(super) async fn add(mut call: LocalCall) -> Result<Answer, Failure> {

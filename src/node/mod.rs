@@ -61,5 +61,6 @@ pub use figures::Figures;
 pub use gossip::*;
 pub use handle::*;
 pub use open::*;
+pub use raft::{Change, ChangeError, ChangePhase, ChangeState, Changed};
 pub use space::{FileSystem, Space};
 pub use wall_clock::WallClock;

@@ -79,6 +79,10 @@ fn outcomes() -> Vec<Outcome> {
     results.map(|result| Outcome { rev: Rev(7), result }).collect()
 }
 
+fn replace() -> raft::Change {
+    raft::Change::Replace { label: "n1".into(), address: Some("h:1".into()) }
+}
+
 /// api 1.hold.deadline.carried
 #[test]
 fn requests_keep_the_bytes_of_their_format() {
@@ -99,6 +103,8 @@ fn requests_keep_the_bytes_of_their_format() {
         ("resigning", Request::Resigning { term: 8 }),
         ("ping", Request::Ping),
         ("wall_clock", Request::WallClock),
+        ("change_voters", Request::ChangeVoters { change: replace(), wait_ms: 5 }),
+        ("hand_over", Request::HandOver { to: "n2".into() }),
     ];
     let encoded = requests.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_requests.txt", &encoded);
@@ -118,6 +124,9 @@ fn responses_keep_the_bytes_of_their_format() {
     ];
     let submitted = std::iter::once(Ok(outcomes())).chain(refusals.map(Err)).collect();
     let claimed = Outcome { rev: Rev(7), result: Ok(Answer::Claimed(Vec::new())) };
+    let phase = raft::ChangePhase::Committing;
+    let progress = raft::ChangeProgress { phase, matched: 3, target: 4 };
+    let unknown = Err(raft::ChangeError::Unknown);
     let responses = [
         ("submitted", Response::Submitted(submitted)),
         ("claimed", Response::Claimed(Ok(claimed))),
@@ -129,6 +138,9 @@ fn responses_keep_the_bytes_of_their_format() {
         ("pong", Response::Pong),
         ("declined", Response::Declined),
         ("wall_clock", Response::WallClock { wall_ms: 9 }),
+        ("voters_underway", Response::VotersChanged(raft::ChangeState::Underway(progress))),
+        ("voters_unknown", Response::VotersChanged(raft::ChangeState::Ended(unknown.clone()))),
+        ("handed_over", Response::HandedOver(unknown.map(drop))),
     ];
     let encoded = responses.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_responses.txt", &encoded);
