@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    CallError, CallHandler, Environment, LogIndex, OpenError, Options, Peer, ProposeError, Quorum,
-    ReadError, StateMachine, Status,
+    CallError, CallHandler, Environment, LogIndex, OpenError, Options, Peer, PeerId, ProposeError,
+    Quorum, ReadError, StateMachine, Status,
     bootstrap::Bootstrapper,
     codec,
     consensus::{
@@ -40,6 +40,7 @@ use crate::{
     transport::{
         caller::{Callers, call_body},
         frame::Kind,
+        heard::Heard,
         hello::Channel,
     },
 };
@@ -67,6 +68,8 @@ pub(crate) struct Inner<S: StateMachine> {
     pub(crate) callers: Arc<Callers>,
     /// `None` when they are switched off.
     pub(crate) lifelines: Option<Arc<Lifelines<S>>>,
+    /// When appends and heartbeats have come.
+    pub(crate) heard: Arc<Heard>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) applied: watch::Receiver<LogIndex>,
     pub(crate) log: Log,
@@ -251,6 +254,12 @@ impl<S: StateMachine> Replica<S> {
     pub async fn hand_over(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.in_scope(tasks::hand_over(&self.inner.raft, self.inner.me.id, deadline)).await
+    }
+
+    /// When an append or a heartbeat last came from this peer, if it is the last leader that was heard
+    /// or the one before it.
+    pub fn last_heard_of(&self, peer: PeerId) -> Option<Instant> {
+        self.inner.heard.last_of(peer)
     }
 
     /// Whether this replica stands in elections: one that stands aside goes on voting, replicating and,

@@ -99,6 +99,8 @@ fn requests_keep_the_bytes_of_their_format() {
         ("resigning", Request::Resigning { term: 8 }),
         ("ping", Request::Ping),
         ("wall_clock", Request::WallClock),
+        ("cause", Request::Cause { term: 8 }),
+        ("worker_down", Request::WorkerDown { worker: WorkerId::parse("w").unwrap(), session: 9 }),
     ];
     let encoded = requests.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_requests.txt", &encoded);
@@ -129,6 +131,8 @@ fn responses_keep_the_bytes_of_their_format() {
         ("pong", Response::Pong),
         ("declined", Response::Declined),
         ("wall_clock", Response::WallClock { wall_ms: 9 }),
+        ("cause", Response::Cause(Some(Cause::Partition))),
+        ("worker_down", Response::WorkerDown(Verdict::Asked)),
     ];
     let encoded = responses.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_responses.txt", &encoded);
