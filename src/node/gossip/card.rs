@@ -101,7 +101,7 @@ impl Card {
 
     /// The card as it can be sent: without labels that nobody would read, and, when there are too many,
     /// without the last by name.
-    pub fn fitted(mut self) -> Self {
+    pub(super) fn fitted(mut self) -> Self {
         self.labels.retain(|key, value| is_plain(key) && is_plain(value));
         while self.encode().len() > CARD_BYTES_MAX && self.labels.pop_last().is_some() {}
         self
