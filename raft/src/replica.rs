@@ -34,6 +34,7 @@ use crate::{
         types::{Command, TypeConfig},
     },
     directory::DataDirectory,
+    lifeline::Lifelines,
     log::{BACKLOG_BYTES_MAX, Log},
     open, tasks,
     transport::{
@@ -64,6 +65,8 @@ pub(crate) struct Inner<S: StateMachine> {
     pub(crate) raft: Raft<S>,
     pub(crate) machine: MachineStore<S>,
     pub(crate) callers: Arc<Callers>,
+    /// `None` when they are switched off.
+    pub(crate) lifelines: Option<Arc<Lifelines<S>>>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) applied: watch::Receiver<LogIndex>,
     pub(crate) log: Log,
@@ -232,6 +235,16 @@ impl<S: StateMachine> Replica<S> {
         observe::quorum(&self.inner.raft.metrics().borrow_watched(), &self.inner.me)
     }
 
+    /// Another detector of this same node doubts the voter of this label. When that one leads, and
+    /// this replica's own pings stay unanswered from here on, too, it is suspected a little earlier
+    /// than by its silence alone; under the same rules, since only a quorum of voters that do not
+    /// hear a leader gives it up. Without a lifeline nothing follows.
+    pub fn witness(&self, label: &str) {
+        if let Some(lifelines) = &self.inner.lifelines {
+            lifelines.witness(label);
+        }
+    }
+
     /// Hands leadership to the caught-up voter with the longest log and waits (up to `timeout`)
     /// until it leads. `false` when this replica does not lead or nobody took over in time; this
     /// replica has then tried to be elected again.
@@ -266,6 +279,9 @@ impl<S: StateMachine> Replica<S> {
             task.abort();
             // Aborted or ended: either way it holds nothing any more.
             let _ = task.await;
+        }
+        if let Some(lifelines) = &self.inner.lifelines {
+            lifelines.stop().await;
         }
         if let Err(error) = server.await {
             tracing::error!(%error, "the listener ended badly");

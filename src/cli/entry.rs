@@ -58,13 +58,18 @@ fn run(
             return args.run(cli.global.config.as_deref(), surroundings, look, disk);
         }
         Command::Run(args) => return args.run(&config, surroundings),
+        Command::Worker(args) => return args.run(&config, surroundings),
         Command::Completions(args) => return args.run(&session),
         Command::Keygen(args) => return args.run(&session),
         command => command,
     };
     block_on(async {
         match command {
-            Command::Serve(_) | Command::Run(_) | Command::Completions(_) | Command::Keygen(_) => {
+            Command::Serve(_)
+            | Command::Run(_)
+            | Command::Worker(_)
+            | Command::Completions(_)
+            | Command::Keygen(_) => {
                 unreachable!("they need no runtime, or have one of their own")
             }
             Command::Add(args) => interruptible(args.run(&session)).await,

@@ -186,7 +186,8 @@ fn gossip(config: &Config) -> Result<Option<GossipOptions>, Failure> {
     }))
 }
 
-fn keyring(file: &Path) -> Result<Keyring, Failure> {
+/// Reads the keys that seal the cluster's gossip.
+pub(super) fn keyring(file: &Path) -> Result<Keyring, Failure> {
     Keyring::read(file).map_err(|error| {
         let message = match &error {
             KeyringError::Unreadable { .. } => format!("gossip_key_file: {error}"),

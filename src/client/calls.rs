@@ -280,7 +280,8 @@ pub fn fresh_job_id() -> JobId {
     JobId::parse(&Ulid::generate().to_string()).expect("a ULID is 26 letters and digits")
 }
 
-pub(super) fn fresh_request_id() -> RequestId {
+/// A fresh request id, as a caller wants it who must be able to repeat the call itself.
+pub fn fresh_request_id() -> RequestId {
     RequestId::parse(&Ulid::generate().to_string()).expect("a ULID is 26 letters and digits")
 }
 

@@ -5,19 +5,24 @@ use super::{
     call::Call,
 };
 use crate::{
-    node::{self, Card, Kind, Member},
+    node::{self, Card, Gossip, Kind, Member},
     wire::{Freshness, MemberKind, MemberState, PeerMember, PeersResponse},
 };
 
 pub(super) async fn peers(call: Call) -> Result<Answer, Failure> {
     call.no_query()?;
     let handle = &call.site.handle;
-    let members = handle.members();
-    let gossip = members.is_some();
-    let peers: Vec<PeerMember> =
-        members.into_iter().flatten().map(|member| peer(member, handle.wall_ms())).collect();
-    let node_id = handle.status().raft.me.label;
-    let body = PeersResponse { node_id, gossip, count: peers.len(), peers };
+    let gossip = handle.gossip();
+    let members = gossip.iter().flat_map(Gossip::members);
+    let peers: Vec<PeerMember> = members.map(|member| peer(member, handle.wall_ms())).collect();
+    let body = PeersResponse {
+        node_id: handle.status().raft.me.label,
+        gossip: gossip.is_some(),
+        cluster: gossip.as_ref().map(|gossip| gossip.cluster().to_owned()),
+        profile: gossip.as_ref().map(|gossip| gossip.profile().as_str().to_owned()),
+        count: peers.len(),
+        peers,
+    };
     Ok(Answer::ok(&body).seen(Freshness::Stale))
 }
 

@@ -3,13 +3,13 @@
 use std::{future, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{broadcast, oneshot},
+    sync::oneshot,
     time::{Instant, sleep_until, timeout_at},
 };
 use ulid::Ulid;
 
 use super::{
-    Gossip, Member,
+    Gossip,
     claims::{self, Claimant, Origin},
     gather::Work,
     open::{Node, Phase},
@@ -128,6 +128,7 @@ impl Handle {
         hold: Duration,
     ) -> Result<Vec<Outcome>, Unavailable> {
         self.must_run()?;
+        self.node().note_signs_of_life(&commands);
         let deadline = Instant::now() + hold;
         let admission = &self.node().admission;
         let pieces = Work::cut(&commands).into_iter().map(|piece| piece.admit(admission));
@@ -187,6 +188,7 @@ impl Handle {
         may_come_again: bool,
     ) -> Result<Outcome, Unavailable> {
         self.must_run()?;
+        self.node().signs.note_claim(&claim, self.node().clock.wall_ms());
         let work = Work::one(&Command::Claim(claim.clone()));
         let permit = self.node().admission.admit_claim(work.bytes);
         let _permit = permit.map_err(Unavailable::NotApplied)?;
@@ -268,14 +270,9 @@ impl Handle {
         self.node().look(|machine| machine.state().rev())
     }
 
-    /// The members that gossip knows, by name, this node among them; `None`: it does not gossip.
-    pub fn members(&self) -> Option<Vec<Member>> {
-        self.node().gossip.as_ref().map(Gossip::members)
-    }
-
-    /// Each member whose state has become another, as it is then; `None`: this node does not gossip.
-    pub fn member_changes(&self) -> Option<broadcast::Receiver<Member>> {
-        self.node().gossip.as_ref().map(Gossip::changes)
+    /// The member that this node is; `None`: it does not gossip.
+    pub fn gossip(&self) -> Option<Gossip> {
+        self.node().gossip.clone()
     }
 
     /// This node's wall clock, ms since the Unix epoch.

@@ -50,6 +50,7 @@ mod standing;
 mod tries;
 mod waiters;
 mod wall_clock;
+mod worker_down;
 
 pub use admission::{LaneLoad, Limits};
 pub use archive::{Archive, ArchiveQuery, ArchiveStatus, ArchiveUnavailable, NoArchive};

@@ -34,6 +34,7 @@ use super::{
     space::{self, Room},
     standing::Leaders,
     wall_clock::{self, WallClock},
+    worker_down::{self, Signs},
 };
 
 /// The threads of Raft's own runtime: one for the replica, one for what it must not wait for.
@@ -138,6 +139,7 @@ pub struct Node {
     pub(super) leaders: Mutex<Leaders>,
     pub(super) has_caught_up: watch::Sender<bool>,
     pub(super) wall_clock: watch::Sender<WallClock>,
+    pub(super) signs: Signs,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) started_ms: u64,
     /// The runtime of everything but Raft.
@@ -198,6 +200,7 @@ impl Node {
             leaders: Mutex::default(),
             has_caught_up: watch::Sender::new(false),
             wall_clock: watch::Sender::default(),
+            signs: Signs::default(),
             phase: watch::Sender::new(Phase::Running),
             started_ms: clock.monotonic_ms(),
             clock,
@@ -221,6 +224,9 @@ impl Node {
         self.spawn_until_stopped(space::watch(Arc::clone(self)));
         self.spawn_until_stopped(parked::watch_leader(Arc::clone(self)));
         self.spawn_until_stopped(wall_clock::watch(Arc::clone(self)));
+        if let Some(gossip) = &self.gossip {
+            self.spawn_until_stopped(worker_down::watch(Arc::clone(self), gossip.clone()));
+        }
     }
 
     /// Runs a task beside the caller.

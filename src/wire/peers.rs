@@ -13,6 +13,12 @@ pub struct PeersResponse {
     pub node_id: String,
     /// Whether it gossips; when not, it knows no members.
     pub gossip: bool,
+    /// The cluster's name, under which it gossips; absent when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The timers of its gossip, `local`, `lan` or `wan`, which all members share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// How many members follow.
     pub count: usize,
     /// By name, this node among them.

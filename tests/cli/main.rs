@@ -17,3 +17,4 @@ mod members;
 mod operate;
 mod run;
 mod serve;
+mod worker;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "seeds, figures and the logs of failed runs")]
 
+mod agents;
 mod corruption;
 mod discovery;
 mod drain;

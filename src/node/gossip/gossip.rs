@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use membership::Membership;
-use tokio::sync::broadcast;
+use membership::{Membership, Profile};
+use tokio::sync::{broadcast, watch};
 
 use super::{
     Card, GossipFigures, Member, MemberOptions, MemberState, begin,
@@ -37,6 +37,8 @@ pub struct Gossip {
 #[derive(Debug)]
 pub(super) struct Inner {
     name: String,
+    cluster: String,
+    profile: Profile,
     /// Not there until the advertised name has led somewhere.
     pub(super) membership: OnceLock<Membership>,
     pub(super) unreadable_cards: AtomicU64,
@@ -60,6 +62,8 @@ impl Gossip {
     ) -> Result<Self, OpenError> {
         let inner = Arc::new(Inner {
             name: options.name.clone(),
+            cluster: options.cluster.clone(),
+            profile: options.profile,
             membership: OnceLock::new(),
             unreadable_cards: AtomicU64::new(0),
             changes: broadcast::Sender::new(EVENTS_MAX),
@@ -71,18 +75,29 @@ impl Gossip {
         Ok(Self { inner })
     }
 
-    /// Begins to gossip as an agent that claims under `session`.
+    /// Begins to gossip as an agent that claims under `session`, whichever that is at a time.
     ///
     /// # Errors
     /// [`OpenError`]; nothing runs then.
     pub async fn of_worker(
         options: MemberOptions,
-        session: u64,
+        session: watch::Receiver<u64>,
         labels: BTreeMap<String, String>,
     ) -> Result<Self, OpenError> {
         let Environment { clock, raft, .. } = Environment::of_machine();
-        let subject = Arc::new(Worker { card: Card::of_worker(session, labels) });
+        let first = *session.borrow();
+        let subject = Arc::new(Worker { card: Card::of_worker(first, labels), session });
         Self::open(options, subject, clock, raft.seed, RaftRuntime::Own).await
+    }
+
+    /// The cluster under whose name it gossips.
+    pub fn cluster(&self) -> &str {
+        &self.inner.cluster
+    }
+
+    /// The timers, which all members share.
+    pub fn profile(&self) -> Profile {
+        self.inner.profile
     }
 
     /// Every member, this one included, by name.

@@ -1,5 +1,7 @@
 //! Whom gossip speaks of, and for.
 
+use tokio::sync::watch;
+
 use super::Card;
 
 /// The process that gossips, as far as gossip needs it: what to say of it, and what it makes of the rest.
@@ -18,14 +20,15 @@ pub(in crate::node) trait Subject: Send + Sync + 'static {
     fn on_nodes(&self, addresses: Vec<String>);
 }
 
-/// An agent: it is what it is, and makes nothing of the rest.
+/// An agent: it is what it is, but for its session, and makes nothing of the rest.
 pub(super) struct Worker {
     pub(super) card: Card,
+    pub(super) session: watch::Receiver<u64>,
 }
 
 impl Subject for Worker {
     fn card(&self) -> Card {
-        self.card.clone()
+        Card { session: *self.session.borrow(), ..self.card.clone() }
     }
 
     fn addresses(&self) -> Vec<String> {

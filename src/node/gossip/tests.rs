@@ -62,7 +62,10 @@ fn node_card() -> Card {
 }
 
 fn worker(session: u64) -> Arc<Worker> {
-    Arc::new(Worker { card: Card::of_worker(session, [].into()) })
+    Arc::new(Worker {
+        card: Card::of_worker(session, [].into()),
+        session: tokio::sync::watch::channel(session).1,
+    })
 }
 
 /// A member that joins `others`.

@@ -63,7 +63,7 @@ impl Model {
             }
             self.workers.push(Worker {
                 id: id.clone(),
-                labels: Default::default(),
+                labels: std::collections::BTreeMap::default(),
                 session: None,
                 over: None,
                 draining: false,
@@ -116,7 +116,8 @@ impl Model {
             let known = views.iter_mut().find(|it| it.worker == *worker && it.session == session);
             if self.is_over(worker, session) {
                 continue;
-            } else if let Some(view) = known {
+            }
+            if let Some(view) = known {
                 view.held += 1;
             } else {
                 views.push(SessionView { worker: worker.clone(), session, held: 1 });

@@ -21,8 +21,8 @@ fn by_gossip_alone(options: &mut NodeOptions) {
 }
 
 fn count(node: &Handle, kind: Kind, state: MemberState) -> usize {
-    let members = node.members().expect("it gossips").into_iter();
-    let is_so = |member: &Member| {
+    let members = node.gossip().expect("it gossips").members().into_iter();
+    let is_so = |member: &crate::node::Member| {
         member.state == state && member.card.as_ref().is_some_and(|card| card.kind == kind)
     };
     members.filter(is_so).count()
