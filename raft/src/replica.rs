@@ -257,6 +257,9 @@ impl<S: StateMachine> Replica<S> {
     /// if it leads, leading, until it has handed over. It may still be handed the leadership.
     pub fn stand_aside(&self, is_aside: bool) {
         self.inner.raft.runtime_config().elect(!is_aside);
+        if let Some(lifelines) = &self.inner.lifelines {
+            lifelines.set_aside(is_aside);
+        }
     }
 
     /// Writes a snapshot now and purges the log behind it, as far as [`Options::kept_entries`] lets.

@@ -71,6 +71,10 @@ pub(super) struct ServeArgs {
     /// `local`, `lan`, or `wan` for more than about 50 members or long ways [default: lan].
     #[arg(long, value_name = "PROFILE", hide_short_help = true)]
     gossip_profile: Option<String>,
+    /// Whether voters listen to each other beside Raft: a leader that is gone is replaced within tens of
+    /// milliseconds and not after a quarter of a second [default: true].
+    #[arg(long, value_name = "BOOL", hide_short_help = true)]
+    lifeline: Option<String>,
     /// How long a request is held while there is no leader [default: 5s].
     #[arg(long, value_name = "MS", hide_short_help = true)]
     hold_ms: Option<String>,
@@ -126,6 +130,7 @@ impl ServeArgs {
             ("cluster", self.cluster),
             ("insecure", self.insecure.then(|| "true".to_owned())),
             ("timing", self.timing),
+            ("lifeline", self.lifeline),
             ("gossip", self.gossip),
             ("gossip_key_file", self.gossip_key_file),
             ("gossip_profile", self.gossip_profile),

@@ -37,6 +37,8 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// The timers.
     pub timing: TimingPreset,
+    /// Whether voters listen to each other beside Raft, so that a dead leader is replaced sooner.
+    pub has_lifeline: bool,
     /// Gossip; `None`: it is off.
     pub gossip: Option<Gossip>,
     /// What the file says of this node besides where it is.
@@ -168,6 +170,7 @@ impl Resolver<'_> {
         let join = self.take("join", dial_list, || Listed(vec![])).map(|join| join.0);
         let bootstrap = join.clone().and_then(|join| self.bootstrap(node_id.as_deref(), join));
         let timing = self.take_word("timing", TimingPreset::Lan);
+        let has_lifeline = self.take("lifeline", parse::truth, || true);
         let gossip = self.gossip(peer_listen, insecure, join);
         let hold_ms = self.take("hold_ms", hold_ms, || 5000);
         let drain_ms =
@@ -193,6 +196,7 @@ impl Resolver<'_> {
             cluster: cluster?,
             bootstrap: bootstrap?,
             timing: timing?,
+            has_lifeline: has_lifeline?,
             gossip: gossip.and_then(|(is_on, gossip)| is_on.then_some(gossip)),
             labels: node.map(|node| node.labels.clone()).unwrap_or_default(),
             hold_ms: hold_ms?,

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,8 @@ pub(crate) struct Lifelines<S: StateMachine> {
     pub(super) ticks: watch::Sender<u64>,
     /// Told when a doubt may have arisen between two ticks.
     pub(super) wake: Notify,
+    /// Whether this replica is not to lead: then it suspects nobody.
+    is_aside: AtomicBool,
     ears: Mutex<Ears>,
     askers: Mutex<BTreeMap<PeerId, mpsc::Sender<Ask>>>,
 }
@@ -80,6 +85,7 @@ impl<S: StateMachine> Lifelines<S> {
             home: Home::of(parts.blocking)?,
             ticks: watch::Sender::new(0),
             wake: Notify::new(),
+            is_aside: AtomicBool::new(false),
             ears: Mutex::new(Ears::new(options)),
             askers: Mutex::default(),
         });
@@ -99,6 +105,15 @@ impl<S: StateMachine> Lifelines<S> {
     /// Ends all that runs on a thread of its own.
     pub(crate) async fn stop(&self) {
         self.home.stop().await;
+    }
+
+    /// Whether this replica is not to lead.
+    pub(crate) fn set_aside(&self, is_aside: bool) {
+        self.is_aside.store(is_aside, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_aside(&self) -> bool {
+        self.is_aside.load(Ordering::Relaxed)
     }
 
     /// Another detector of this node doubts the voter of this label.

@@ -121,7 +121,7 @@ impl<S: StateMachine> Watcher<S> {
             (metrics.vote, metrics.membership_config.clone())
         };
         let leader = vote.leader_id.voted_for;
-        if !vote.committed || leader == self.lifelines.me {
+        if !vote.committed || leader == self.lifelines.me || self.lifelines.is_aside() {
             return None;
         }
         let suspicion = self.lifelines.ears().doubt(leader, vote.leader_id.term)?;

@@ -53,7 +53,7 @@ impl Subject for ReplicaSubject {
                 .is_some_and(|leader| leader.label == name && leader.id != status.me.id)
         };
         if leads(&self.replica.status().borrow()) {
-            witness(&self.replica, name);
+            self.replica.witness(name);
         }
     }
 
@@ -73,11 +73,6 @@ fn kind(status: &raft::Status) -> Kind {
     } else {
         Kind::Learner
     }
-}
-
-/// Tells Raft that a probe of this node's own got no answer from the leader.
-fn witness(_replica: &Replica<Machine>, label: &str) {
-    tracing::debug!(label, "gossip got no answer from the leader");
 }
 
 #[cfg(test)]
