@@ -82,7 +82,6 @@ pub(crate) async fn open<S: StateMachine>(
     let bootstrapper = Arc::new(bootstrapper);
     let (heard, last_heard) = watch::channel(None);
     let stood = watch::Sender::new(None);
-    let election_min = Duration::from_millis(options.timing.election_min_ms);
     let lifelines = options.lifeline.map(|lifeline| {
         Lifelines::start(lifeline::Parts {
             options: lifeline,
@@ -90,7 +89,7 @@ pub(crate) async fn open<S: StateMachine>(
             dialer,
             polls,
             opened_in,
-            election_min,
+            timing: options.timing,
             last_heard: last_heard.clone(),
             stood: stood.clone(),
             blocking,
