@@ -82,7 +82,6 @@ pub(crate) async fn open<S: StateMachine>(
     let bootstrapper = Arc::new(bootstrapper);
     let heard = Arc::new(Heard::new());
     let stood = watch::Sender::new(None);
-    let election_min = Duration::from_millis(options.timing.election_min_ms);
     let lifelines = options.lifeline.map(|lifeline| {
         Lifelines::start(lifeline::Parts {
             options: lifeline,
@@ -90,7 +89,7 @@ pub(crate) async fn open<S: StateMachine>(
             dialer,
             polls,
             opened_in,
-            election_min,
+            timing: options.timing,
             last_heard: heard.latest(),
             stood: stood.clone(),
             blocking,
