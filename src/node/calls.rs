@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     codec::{self, CodecError},
     gather::Setback,
+    worker_down::Verdict,
 };
-use crate::queue::{Claim, Outcome};
+use crate::queue::{Claim, Outcome, WorkerId};
 
 /// The layout of requests and responses.
 const CALL_FORMAT: u16 = 1;
@@ -54,6 +55,13 @@ pub(super) enum Request {
     Ping,
     /// What does your wall clock show?
     WallClock,
+    /// Is this session of a worker down, as you see it?
+    WorkerDown {
+        /// The worker.
+        worker: WorkerId,
+        /// Its session.
+        session: u64,
+    },
 }
 
 /// Commands of one caller.
@@ -109,6 +117,8 @@ pub(super) enum Response {
         /// As it was when the request was read.
         wall_ms: u64,
     },
+    /// To [`Request::WorkerDown`].
+    WorkerDown(Verdict),
 }
 
 /// Why the asked node did not carry something out.

@@ -42,7 +42,7 @@ async fn a_claim_takes_a_session_and_labels() {
     site.refuses("/work/claim", json!({"node_id": "w", "labels": {"a": 1}}), "labels").await;
 }
 
-/// api 2.claim.session.later, 2.claim.session.stale, 2.get.attempts.worker-down, 1.error.409.stale-session
+/// api 1.error.409.stale-session, 2.claim.session.later, 2.claim.session.stale
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_session_of_a_worker_ends_the_earlier_one() {
     let site = Site::start().await;
