@@ -9,7 +9,6 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
-    time::Instant,
 };
 
 use crate::{
@@ -34,6 +33,7 @@ use crate::{
     transport::{
         append_server::Lanes,
         caller::Callers,
+        heard::Heard,
         link::{Dialer, Identity},
         server::{self, Server},
         snapshot_server::SnapshotIntake,
@@ -81,9 +81,8 @@ pub(crate) async fn open<S: StateMachine>(
     // A snapshot that was installed may reach beyond a log that was not purged yet.
     let recovery = tasks::Recovery::up_to(tail.max(*machine.applied().borrow()));
     let bootstrapper = Arc::new(bootstrapper);
-    let (heard, last_heard) = watch::channel(None);
+    let heard = Arc::new(Heard::new());
     let stood = watch::Sender::new(None);
-    let election_min = Duration::from_millis(options.timing.election_min_ms);
     let lifelines = options.lifeline.map(|lifeline| {
         Lifelines::start(lifeline::Parts {
             options: lifeline,
@@ -91,8 +90,8 @@ pub(crate) async fn open<S: StateMachine>(
             dialer: dialer.clone(),
             polls,
             opened_in,
-            election_min,
-            last_heard: last_heard.clone(),
+            timing: options.timing,
+            last_heard: heard.latest(),
             stood: stood.clone(),
             blocking,
         })
@@ -112,7 +111,6 @@ pub(crate) async fn open<S: StateMachine>(
         failed,
         lifelines,
         heard,
-        last_heard,
         stood,
     };
     Ok(parts.start(&options, blocking, listener, machine, calls, &mut rng))
@@ -133,8 +131,7 @@ struct Parts<S: StateMachine> {
     failed: watch::Receiver<Option<String>>,
     lifelines: Option<(Arc<Lifelines<S>>, JoinHandle<()>)>,
     /// Who last sent an append or a heartbeat, and when it came.
-    heard: watch::Sender<Option<(PeerId, Instant)>>,
-    last_heard: watch::Receiver<Option<(PeerId, Instant)>>,
+    heard: Arc<Heard>,
     /// When this replica last stood because of a suspicion. Held so that it stays open.
     stood: watch::Sender<Option<Stood>>,
 }
@@ -155,10 +152,10 @@ impl<S: StateMachine> Parts<S> {
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
         let (stop, stops) = watch::channel(());
-        let (heard, last_heard, stood) = (self.heard, self.last_heard, self.stood.subscribe());
+        let (heard, stood) = (self.heard, self.stood.subscribe());
         let (lifelines, listening) = self.lifelines.unzip();
         let limit = Duration::from_millis(2 * options.timing.election_max_ms);
-        let silence = tasks::Silence::new(last_heard, limit, stall(options));
+        let silence = tasks::Silence::new(heard.latest(), limit, stall(options));
         let (status, observer) =
             tasks::observe(&raft, identity.clone(), recovery, silence, stood, failed);
         let server = Server {
@@ -174,7 +171,7 @@ impl<S: StateMachine> Parts<S> {
             ),
             lanes: Lanes::default(),
             lifelines: lifelines.clone(),
-            heard,
+            heard: heard.clone(),
             said_refused: Mutex::default(),
         };
         let server = server::listen(Arc::new(server), listener, stops);
@@ -199,6 +196,7 @@ impl<S: StateMachine> Parts<S> {
             dialer,
             changes,
             lifelines,
+            heard,
             status,
             applied,
             log,

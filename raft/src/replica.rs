@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     CallError, CallHandler, Change, ChangeError, ChangeState, Environment, LogIndex, OpenError,
-    Options, Peer, ProposeError, Quorum, ReadError, Role, StateMachine, Status,
+    Options, Peer, PeerId, ProposeError, Quorum, ReadError, Role, StateMachine, Status,
     bootstrap::Bootstrapper,
     change::{Changer, Changes},
     codec,
@@ -41,6 +41,7 @@ use crate::{
     transport::{
         caller::{Callers, call_body},
         frame::Kind,
+        heard::Heard,
         hello::Channel,
         link::Dialer,
     },
@@ -72,6 +73,8 @@ pub(crate) struct Inner<S: StateMachine> {
     pub(crate) changes: Changes,
     /// `None` when they are switched off.
     pub(crate) lifelines: Option<Arc<Lifelines<S>>>,
+    /// When appends and heartbeats have come.
+    pub(crate) heard: Arc<Heard>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) applied: watch::Receiver<LogIndex>,
     pub(crate) log: Log,
@@ -312,6 +315,12 @@ impl<S: StateMachine> Replica<S> {
     pub async fn stand(&self) {
         // An error says that openraft has ended, which the status tells.
         drop(self.in_scope(self.inner.raft.trigger().elect(true)).await);
+    }
+
+    /// When an append or a heartbeat last came from this peer, if it is the last leader that was heard
+    /// or the one before it.
+    pub fn last_heard_of(&self, peer: PeerId) -> Option<Instant> {
+        self.inner.heard.last_of(peer)
     }
 
     /// Whether this replica stands in elections: one that stands aside goes on voting, replicating and,

@@ -100,19 +100,22 @@ pub(super) async fn election(call: Call) -> Result<Answer, Failure> {
     call.no_query()?;
     let status = call.site.handle.status();
     let (me, leader) = (status.raft.me, status.raft.leader);
+    let change = |change: node::LeaderChange| wire::LeaderChange {
+        term: change.term,
+        leader_id: change.leader,
+        at_ms: change.at_ms,
+        gap_ms: change.gap_ms,
+        cause: change.cause.as_str().to_owned(),
+    };
+    let changes: Vec<_> = status.changes.into_iter().map(change).collect();
     let body = ElectionStatus {
         role: role(status.raft.role),
         is_leader: leader.as_ref().is_some_and(|leader| leader.id == me.id),
         leader_id: leader.map(|leader| leader.label),
         node_id: me.label,
         term: status.raft.term,
-        last_change: status.last_change.map(|change| wire::LeaderChange {
-            term: change.term,
-            leader_id: change.leader,
-            at_ms: change.at_ms,
-            gap_ms: change.gap_ms,
-            cause: change.cause.to_owned(),
-        }),
+        last_change: changes.first().cloned(),
+        changes,
     };
     Ok(Answer::ok(&body).seen(Freshness::Stale))
 }

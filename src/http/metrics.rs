@@ -78,6 +78,10 @@ fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
     }
     let help = "Changes of leader that this node saw since it started, by their cause";
     registry.register("leader_changes", help, changes);
+    let gap = Decimal::default();
+    gap.set(seconds(status.changes.first().map_or(0, |change| change.gap_ms)));
+    let help = "For how long there was no leader at the last change, as this node saw it";
+    registry.register_with_unit("write_gap", help, Unit::Seconds, gap);
     register_under_way(registry, figures);
     if let Some(gossip) = &figures.gossip {
         register_gossip(registry, gossip);

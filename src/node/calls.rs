@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Cause,
     codec::{self, CodecError},
     gather::Setback,
     worker_down::Verdict,
@@ -55,6 +56,11 @@ pub(super) enum Request {
     Ping,
     /// What does your wall clock show?
     WallClock,
+    /// Why does that term have you as its leader?
+    Cause {
+        /// The term.
+        term: u64,
+    },
     /// Is this session of a worker down, as you see it?
     WorkerDown {
         /// The worker.
@@ -129,6 +135,8 @@ pub(super) enum Response {
         /// As it was when the request was read.
         wall_ms: u64,
     },
+    /// To [`Request::Cause`]; `None` when it cannot tell either.
+    Cause(Option<Cause>),
     /// To [`Request::WorkerDown`].
     WorkerDown(Verdict),
     /// To [`Request::ChangeVoters`].

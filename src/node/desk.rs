@@ -89,6 +89,9 @@ async fn answer(node: Arc<Node>, from: PeerId, request: Bytes, remaining: Durati
             Response::Noted
         }
         Ok(Request::Ping) => Response::Pong,
+        Ok(Request::Cause { term }) => {
+            Response::Cause(node.stood_because(term).or_else(|| node.leaders().cause_of(term)))
+        }
         Ok(Request::WorkerDown { worker, session }) => {
             Response::WorkerDown(node.verdict_on(&worker, session))
         }

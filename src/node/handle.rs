@@ -9,7 +9,7 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
-    Gossip,
+    Cause, Gossip,
     claims::{self, Claimant, Origin},
     gather::Work,
     open::{Node, Phase},
@@ -377,8 +377,8 @@ pub struct Status {
     pub is_ready: bool,
     /// Whether a leader is known, this replica has caught up with it, and its disk and clock are well.
     pub checks: Vec<Check>,
-    /// The last change of leader that this node saw.
-    pub last_change: Option<LeaderChange>,
+    /// The last changes of leader that this node saw, the newest first.
+    pub changes: Vec<LeaderChange>,
 }
 
 /// One thing that must hold before a node is ready.
@@ -401,12 +401,10 @@ pub struct LeaderChange {
     pub leader: String,
     /// When it was seen, by this node's wall clock.
     pub at_ms: u64,
-    /// How long this node knew of no leader, ms.
+    /// From the last sign of the leader before to the first of this one, as this node saw them, ms.
     pub gap_ms: u64,
-    /// Why, as far as this node can tell: `start` (the first leader it knew), `transfer` (the
-    /// leader before said that it would go), `crash` (nothing listens any more where it was), or
-    /// `unknown` (it fell silent: hung or cut off, which look alike from one node).
-    pub cause: &'static str,
+    /// Why.
+    pub cause: Cause,
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl<S: StateMachine> Lifelines<S> {
         let hears = leader == self.me || self.ears().doubt(leader, term).is_none();
         if !hears && standing.last_log_id >= last_log_id {
             // This voter should rather stand than who asks, and may not know it yet.
-            self.wake.notify_one();
+            self.summons.notify_one();
         }
         Some(Answer { hears, vote: standing.vote, last_log_id: standing.last_log_id })
     }

@@ -18,13 +18,12 @@ use tokio::{
 };
 
 use crate::{
-    Lifeline, Peer, PeerId, StateMachine, Stood,
+    Lifeline, Peer, PeerId, StateMachine, Stood, Timing,
     consensus::{Raft, blocking::Blocking, in_scope, types::StoredMembership},
     lifeline::{
         ears::Ears,
         home::Home,
         line::{self, Ask},
-        patience::Patience,
         polls::Polls,
         suspicion::{Standing, Watcher},
     },
@@ -48,6 +47,8 @@ pub(crate) struct Lifelines<S: StateMachine> {
     pub(super) wake: Notify,
     /// Whether this replica is not to lead: then it suspects nobody.
     is_aside: AtomicBool,
+    /// Told when a voter that should rather not stand asks about a leader that is doubted here, too.
+    pub(super) summons: Notify,
     ears: Mutex<Ears>,
     askers: Mutex<BTreeMap<PeerId, mpsc::Sender<Ask>>>,
 }
@@ -60,8 +61,7 @@ pub(crate) struct Parts<S: StateMachine> {
     pub(crate) polls: Arc<Polls>,
     /// The term of the vote with which this run began.
     pub(crate) opened_in: u64,
-    /// The least election timeout.
-    pub(crate) election_min: Duration,
+    pub(crate) timing: Timing,
     /// Who last sent an append or a heartbeat, and when it came.
     pub(crate) last_heard: watch::Receiver<Option<(PeerId, Instant)>>,
     /// Where it is told when this voter stood for election.
@@ -76,7 +76,7 @@ impl<S: StateMachine> Lifelines<S> {
     /// # Errors
     /// When there is no thread to be had.
     pub(crate) fn start(parts: Parts<S>) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
-        let Parts { options, raft, dialer, polls, opened_in, election_min, .. } = parts;
+        let Parts { options, raft, dialer, polls, opened_in, .. } = parts;
         let lifelines = Arc::new(Self {
             me: dialer.identity.me.id,
             raft,
@@ -86,16 +86,11 @@ impl<S: StateMachine> Lifelines<S> {
             ticks: watch::Sender::new(0),
             wake: Notify::new(),
             is_aside: AtomicBool::new(false),
+            summons: Notify::new(),
             ears: Mutex::new(Ears::new(options)),
             askers: Mutex::default(),
         });
-        let watcher = Watcher {
-            lifelines: lifelines.clone(),
-            polls,
-            stood: parts.stood,
-            election_min,
-            patience: Patience::default(),
-        };
+        let watcher = Watcher::new(lifelines.clone(), polls, parts.timing, parts.stood);
         let period = Duration::from_millis(options.ping_ms);
         let running = lifelines.clone().run(watcher, period, parts.last_heard);
         let task = lifelines.home.spawn(running);

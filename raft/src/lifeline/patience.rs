@@ -1,4 +1,8 @@
 //! How long a suspicion waits, so that voters which suspect wrongly do not elect for ever.
+//!
+//! Every election that a suspicion caused doubles the wait of that voter's next one. It is taken back
+//! when the suspicion proves right: when the leader is still not heard at a time at which the timers
+//! would have given it up as well.
 
 use std::time::Duration;
 
@@ -9,7 +13,7 @@ const FIRST: Duration = Duration::from_millis(100);
 /// Doubled so often at most: 3.2 s. The timers are long done by then.
 const LEVEL_MAX: u32 = 6;
 /// So long after an election the wait is halved, and again after as long.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(10);
 
 /// One voter's patience with leaders that it suspects.
 #[derive(Debug, Default)]
@@ -36,11 +40,16 @@ impl Patience {
         }
     }
 
-    /// This voter stood because of a suspicion.
+    /// There is an election because of a suspicion of this voter's.
     pub(crate) fn on_election(&mut self, now: Instant) {
         self.wait(now);
         self.level = (self.level + 1).min(LEVEL_MAX);
         self.since = Some(now);
+    }
+
+    /// The suspicion that led to the last election was right.
+    pub(crate) fn on_proof(&mut self) {
+        self.level = self.level.saturating_sub(1);
     }
 }
 
@@ -57,6 +66,17 @@ mod tests {
             waits.push(patience.wait(now).as_millis());
         }
         assert_eq!(waits, [0, 100, 200, 400, 800, 1600, 3200, 3200, 3200]);
+    }
+
+    #[test]
+    fn a_suspicion_that_was_right_costs_nothing() {
+        let (mut patience, now) = (Patience::default(), Instant::now());
+        for _ in 0..3 {
+            patience.on_election(now);
+            assert_eq!(patience.wait(now), FIRST);
+            patience.on_proof();
+            assert_eq!(patience.wait(now), Duration::ZERO);
+        }
     }
 
     #[test]

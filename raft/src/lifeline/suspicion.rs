@@ -9,12 +9,12 @@ use std::{
 use futures_util::future::join_all;
 use openraft::{async_runtime::WatchReceiver, raft::TransferLeaderRequest};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+    sync::{oneshot, watch},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
-    PeerId, StateMachine, Stood, Suspicion,
+    PeerId, StateMachine, Stood, Suspicion, Timing,
     consensus::types::{LogId, Vote},
     lifeline::{
         Lifelines,
@@ -61,9 +61,46 @@ impl Suspect {
     }
 }
 
+/// The doubt that a voter has at present.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    /// Of whom: the vote that made it the leader.
+    vote: Vote,
+    since: Instant,
+    pace: Duration,
+    next_exchange: Instant,
+}
+
+/// A suspicion that has caused an election and may yet prove right or wrong.
+#[derive(Debug, Clone, Copy)]
+struct OnTrial {
+    leader: PeerId,
+    term: u64,
+    /// If the leader is not heard until then, it was right.
+    until: Instant,
+}
+
+/// What one exchange has found out.
+struct Found {
+    mine: Standing,
+    verdict: Verdict,
+    /// Who answered, and this voter.
+    reached: BTreeSet<PeerId>,
+}
+
+/// What came of a pursuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pursued {
+    /// The leader stays, as far as this voter can tell.
+    InVain,
+    /// A quorum gave it up, and this voter stood or another had its vote.
+    Elected,
+}
+
 /// How an attempt to be elected went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
-    /// Over: somebody leads, or somebody else stands, or the timers shall decide.
+    /// Somebody leads, somebody else stands, or the timers shall decide.
     Over,
     /// So many refused that it is lost.
     Lost,
@@ -71,45 +108,91 @@ enum Attempt {
 
 /// Watches one voter's leader.
 pub(super) struct Watcher<S: StateMachine> {
-    pub(super) lifelines: Arc<Lifelines<S>>,
-    pub(super) polls: Arc<Polls>,
-    pub(super) stood: watch::Sender<Option<Stood>>,
-    /// The least election timeout: how long a vote may take.
-    pub(super) election_min: Duration,
-    pub(super) patience: Patience,
+    lifelines: Arc<Lifelines<S>>,
+    polls: Arc<Polls>,
+    stood: watch::Sender<Option<Stood>>,
+    /// How long a vote may take.
+    election_min: Duration,
+    /// After so long the timers would have given up a leader as well.
+    election_max: Duration,
+    patience: Patience,
+    on_trial: Option<OnTrial>,
 }
 
 impl<S: StateMachine> Watcher<S> {
+    pub(super) fn new(
+        lifelines: Arc<Lifelines<S>>,
+        polls: Arc<Polls>,
+        timing: Timing,
+        stood: watch::Sender<Option<Stood>>,
+    ) -> Self {
+        Self {
+            lifelines,
+            polls,
+            stood,
+            election_min: Duration::from_millis(timing.election_min_ms),
+            election_max: Duration::from_millis(timing.election_max_ms),
+            patience: Patience::default(),
+            on_trial: None,
+        }
+    }
+
     /// Watches for as long as it is polled.
     pub(super) async fn watch(mut self) {
-        let mut ticks = self.lifelines.ticks.subscribe();
-        let mut doubted: Option<(Vote, Instant)> = None;
-        let mut pace = PACE;
-        let mut next_exchange = Instant::now();
+        let lifelines = self.lifelines.clone();
+        let mut ticks = lifelines.ticks.subscribe();
+        let mut doubted: Option<Doubt> = None;
         loop {
-            let is_woken = tokio::select! { biased;
-                () = self.lifelines.wake.notified() => true,
+            let next_exchange = doubted.map(|doubt| doubt.next_exchange);
+            let is_summoned = tokio::select! { biased;
+                () = lifelines.summons.notified() => true,
+                () = lifelines.wake.notified() => false,
                 ticked = ticks.changed() => if ticked.is_err() { return } else { false },
-                () = sleep_until(next_exchange), if doubted.is_some() => false,
+                () = sleep_until(next_exchange.unwrap_or_else(Instant::now)),
+                    if next_exchange.is_some() => false,
             };
+            self.try_suspicion();
             let Some(suspect) = self.suspect() else {
                 doubted = None;
                 continue;
             };
             let now = Instant::now();
-            let known = doubted.filter(|(vote, _)| *vote == suspect.vote);
-            if known.is_none() {
-                (pace, next_exchange) = (PACE, now);
-            }
-            let (_, since) = *doubted.insert(known.unwrap_or((suspect.vote, now)));
-            let acts_at = since + self.patience.wait(now);
-            if now < acts_at {
-                next_exchange = acts_at;
-            } else if is_woken || now >= next_exchange {
+            let mut doubt = doubted.filter(|doubt| doubt.vote == suspect.vote).unwrap_or(Doubt {
+                vote: suspect.vote,
+                since: now,
+                pace: PACE,
+                next_exchange: now,
+            });
+            let acts_at = doubt.since + self.patience.wait(now);
+            if is_summoned {
+                // It is another's suspicion, and that one's patience.
                 self.pursue(&suspect).await;
-                next_exchange = Instant::now() + pace;
-                pace = (2 * pace).min(PACE_MAX);
+            } else if now < acts_at {
+                doubt.next_exchange = acts_at;
+            } else if now >= doubt.next_exchange {
+                if self.pursue(&suspect).await == Pursued::Elected {
+                    self.patience.on_election(now);
+                    let until = doubt.since + self.election_max;
+                    let (leader, term) = (suspect.leader(), suspect.term());
+                    self.on_trial = Some(OnTrial { leader, term, until });
+                }
+                doubt.next_exchange = Instant::now() + doubt.pace;
+                doubt.pace = (2 * doubt.pace).min(PACE_MAX);
             }
+            doubted = Some(doubt);
+        }
+    }
+
+    /// Judges the last suspicion that has caused an election, once that can be done.
+    fn try_suspicion(&mut self) {
+        let Some(OnTrial { leader, term, until }) = self.on_trial else { return };
+        let is_heard = self.lifelines.ears().doubt(leader, term).is_none();
+        let is_over = Instant::now() >= until;
+        if is_over && !is_heard {
+            self.patience.on_proof();
+        }
+        if is_over || is_heard {
+            self.on_trial = None;
         }
     }
 
@@ -132,23 +215,28 @@ impl<S: StateMachine> Watcher<S> {
 
     /// Asks the others; when a quorum does not hear the leader either, sees to it that one of them
     /// stands for election.
-    async fn pursue(&mut self, suspect: &Suspect) {
+    async fn pursue(&self, suspect: &Suspect) -> Pursued {
         let until = Instant::now() + PURSUIT;
         let mut given_up_at = None;
         while Instant::now() < until {
-            let Some((mine, verdict)) = self.exchange(suspect).await else { return };
-            let stands_already =
+            let Some(Found { mine, verdict, reached }) = self.exchange(suspect).await else {
+                break;
+            };
+            let (rank, is_contested) = match verdict {
+                Verdict::GivenUp { rank, is_contested } => (rank, is_contested),
+                Verdict::Succeeded if given_up_at.is_some() => return Pursued::Elected,
+                Verdict::Succeeded | Verdict::Kept => break,
+            };
+            let is_candidate =
                 !mine.vote.committed && mine.vote.leader_id.voted_for == self.lifelines.me;
-            // Somebody leads, or has this voter's vote.
-            if mine.vote != suspect.vote && !stands_already {
-                return;
+            if mine.vote != suspect.vote && !is_candidate {
+                // Somebody leads, or has this voter's vote.
+                return Pursued::Elected;
             }
-            let Verdict::GivenUp { rank, is_contested } = verdict else { return };
             let since = *given_up_at.get_or_insert_with(Instant::now);
-            let contest = if is_contested { self.election_min } else { Duration::ZERO };
-            let turn = since + RANK * u32::try_from(rank).unwrap_or(u32::MAX).min(64) + contest;
+            let turn = since + self.leaves_the_field_for(rank, is_contested);
             if Instant::now() < turn {
-                self.leave_the_field(suspect, turn.min(Instant::now() + RANK)).await;
+                self.vote_has_changed(mine.vote, turn.min(Instant::now() + RANK)).await;
                 continue;
             }
             tracing::info!(
@@ -158,33 +246,39 @@ impl<S: StateMachine> Watcher<S> {
                 rank,
                 "a quorum does not hear the leader: standing for election"
             );
-            match self.stand(suspect, mine.vote).await {
-                Attempt::Over => return,
-                Attempt::Lost => given_up_at = None,
+            if self.stand(suspect, mine.vote, &reached).await == Attempt::Over {
+                return Pursued::Elected;
             }
+            // Whoever is first now goes at once.
+            given_up_at = Some(Instant::now());
         }
+        Pursued::InVain
     }
 
-    /// Waits for whoever should rather stand, until `turn` or until the vote has changed.
-    async fn leave_the_field(&self, suspect: &Suspect, turn: Instant) {
+    /// For how long better voters go first.
+    fn leaves_the_field_for(&self, rank: usize, is_contested: bool) -> Duration {
+        let ranks = RANK * u32::try_from(rank).expect("a cluster has few voters");
+        // One that stands already may need its time for two disks.
+        if is_contested { ranks + self.election_min } else { ranks }
+    }
+
+    /// Waits until Raft's vote is another than `vote`, at most until `deadline`.
+    async fn vote_has_changed(&self, vote: Vote, deadline: Instant) {
         let mut metrics = self.lifelines.raft.metrics();
         let changed = async {
-            while metrics.borrow_watched().vote == suspect.vote {
+            while metrics.borrow_watched().vote == vote {
                 if metrics.changed().await.is_err() {
                     return;
                 }
             }
         };
-        let _ = timeout_at(turn, changed).await;
-        // A vote that has changed for good is seen by the next exchange; one that wavers costs this.
-        if Instant::now() < turn {
-            sleep(Duration::from_millis(1)).await;
-        }
+        let _ = timeout_at(deadline, changed).await;
     }
 
-    /// Asks all voters whose line is up what they hear, and what they have; beside it, what this
-    /// one has. `None` when its Raft does not answer.
-    async fn exchange(&self, suspect: &Suspect) -> Option<(Standing, Verdict)> {
+    /// Asks all voters whose line is up what they hear, and what they have; after it, what this one
+    /// has. `None` when its Raft does not answer, or when it hears the leader after all.
+    async fn exchange(&self, suspect: &Suspect) -> Option<Found> {
+        let me = self.lifelines.me;
         let before = self.lifelines.standing(EXCHANGE).await?;
         let question = Question {
             term: suspect.term(),
@@ -192,30 +286,29 @@ impl<S: StateMachine> Watcher<S> {
             last_log_id: before.last_log_id,
         };
         let voters: BTreeSet<PeerId> = suspect.configs.iter().flatten().copied().collect();
-        let asked = voters
-            .into_iter()
-            .filter(|id| *id != suspect.leader() && *id != self.lifelines.me)
-            .map(|id| self.ask(id, question));
+        let others = voters.into_iter().filter(|id| *id != suspect.leader() && *id != me);
+        let asked = others.map(|id| self.ask(id, question));
         let answers: BTreeMap<PeerId, Answer> =
             join_all(asked).await.into_iter().flatten().collect();
-        // Again, since both have gone on receiving what the leader had sent.
+        // Again: all go on taking what the leader had sent.
         let mine = self.lifelines.standing(EXCHANGE).await?;
-        // Every suspicion is this voter's own first, and it may have heard the leader meanwhile.
         self.lifelines.ears().doubt(suspect.leader(), suspect.term())?;
-        let me = Asker { id: self.lifelines.me, last_log_id: mine.last_log_id };
-        Some((mine, judge(me, suspect.term(), &answers, &suspect.configs)))
+        let asker = Asker { id: me, last_log_id: mine.last_log_id };
+        let verdict = judge(asker, suspect.term(), &answers, &suspect.configs);
+        let reached = answers.into_keys().chain([me]).collect();
+        Some(Found { mine, verdict, reached })
     }
 
     async fn ask(&self, id: PeerId, question: Question) -> Option<(PeerId, Answer)> {
-        let asker: mpsc::Sender<Ask> = self.lifelines.asker(id)?;
+        let asker = self.lifelines.asker(id)?;
         let (answer, answered) = oneshot::channel();
         asker.try_send(Ask { question, answer }).ok()?;
         let answer = timeout(EXCHANGE, answered).await.ok()?.ok()?;
         Some((id, answer))
     }
 
-    /// Stands for election, if the vote is still `vote`.
-    async fn stand(&mut self, suspect: &Suspect, vote: Vote) -> Attempt {
+    /// Stands for election, if the vote is still `vote`, and waits for what comes of it.
+    async fn stand(&self, suspect: &Suspect, vote: Vote, reached: &BTreeSet<PeerId>) -> Attempt {
         let me = self.lifelines.me;
         // Meant for a transfer of leadership, and a compare-and-set on the vote: it ends the old
         // leader's lease here, and tells the others that theirs does not count. Safety does not rest
@@ -225,38 +318,21 @@ impl<S: StateMachine> Watcher<S> {
         if !matches!(allowed, Ok(Ok(()))) {
             return Attempt::Over;
         }
-        let mut metrics = self.lifelines.raft.metrics();
+        // It answers when this replica's own vote is on disk.
         let Some(mine) = self.lifelines.standing(PURSUIT).await else { return Attempt::Over };
         let candidacy = mine.vote;
         if candidacy.leader_id.voted_for != me || candidacy.leader_id.term <= vote.leader_id.term {
             return Attempt::Over;
         }
-        self.patience.on_election(Instant::now());
-        let stood = Stood {
+        self.stood.send_replace(Some(Stood {
             term: candidacy.leader_id.term,
             leader: suspect.leader(),
             suspicion: suspect.suspicion,
-        };
-        self.stood.send_replace(Some(stood));
-        let is_over = async {
-            loop {
-                let vote = metrics.borrow_watched().vote;
-                let is_ahead = vote.leader_id.term > candidacy.leader_id.term;
-                if vote.committed && vote.leader_id.term >= candidacy.leader_id.term || is_ahead {
-                    return;
-                }
-                if metrics.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        let lost = self.polls.lost(&candidacy, &suspect.configs);
-        let attempt = async {
-            tokio::select! { biased;
-                () = is_over => Attempt::Over,
-                () = lost => Attempt::Lost,
-            }
-        };
-        timeout(self.election_min, attempt).await.unwrap_or(Attempt::Over)
+        }));
+        let deadline = Instant::now() + self.election_min;
+        tokio::select! { biased;
+            () = self.vote_has_changed(candidacy, deadline) => Attempt::Over,
+            () = self.polls.lost(&candidacy, reached, &suspect.configs) => Attempt::Lost,
+        }
     }
 }

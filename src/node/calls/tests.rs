@@ -103,6 +103,8 @@ fn requests_keep_the_bytes_of_their_format() {
         ("resigning", Request::Resigning { term: 8 }),
         ("ping", Request::Ping),
         ("wall_clock", Request::WallClock),
+        ("cause", Request::Cause { term: 8 }),
+        ("worker_down", Request::WorkerDown { worker: WorkerId::parse("w").unwrap(), session: 9 }),
         ("change_voters", Request::ChangeVoters { change: replace(), wait_ms: 5 }),
         ("hand_over", Request::HandOver { to: "n2".into() }),
     ];
@@ -138,6 +140,8 @@ fn responses_keep_the_bytes_of_their_format() {
         ("pong", Response::Pong),
         ("declined", Response::Declined),
         ("wall_clock", Response::WallClock { wall_ms: 9 }),
+        ("cause", Response::Cause(Some(Cause::Partition))),
+        ("worker_down", Response::WorkerDown(Verdict::Asked)),
         ("voters_underway", Response::VotersChanged(raft::ChangeState::Underway(progress))),
         ("voters_unknown", Response::VotersChanged(raft::ChangeState::Ended(unknown.clone()))),
         ("handed_over", Response::HandedOver(unknown.map(drop))),

@@ -19,8 +19,8 @@ use crate::node::codec::{self, CodecError};
 
 /// The layout of a card.
 const CARD_FORMAT: u16 = 1;
-/// The longest card, bytes: what the membership layer carries of one member in one datagram.
-pub(super) const CARD_BYTES_MAX: usize = 768;
+/// The longest card, bytes.
+const CARD_BYTES_MAX: usize = membership::METADATA_BYTES_MAX;
 /// The longest text in a card that is read, bytes. Ours are shorter.
 const TEXT_BYTES_MAX: usize = 255;
 
@@ -99,15 +99,17 @@ impl Card {
         }
     }
 
-    /// Its bytes. Of labels that do not fit the last by name are left out.
-    pub fn encode(&self) -> Bytes {
-        let mut card = self.clone();
-        loop {
-            let bytes = codec::encode(CARD_FORMAT, &card);
-            if bytes.len() <= CARD_BYTES_MAX || card.labels.pop_last().is_none() {
-                return bytes;
-            }
-        }
+    /// The card as it can be sent: without labels that nobody would read, and, when there are too many,
+    /// without the last by name.
+    pub(super) fn fitted(mut self) -> Self {
+        self.labels.retain(|key, value| is_plain(key) && is_plain(value));
+        while self.encode().len() > CARD_BYTES_MAX && self.labels.pop_last().is_some() {}
+        self
+    }
+
+    /// Its bytes.
+    pub(super) fn encode(&self) -> Bytes {
+        codec::encode(CARD_FORMAT, self)
     }
 
     /// Reads the card of another member. Nothing in it can be trusted to be true; what it says is at
@@ -131,8 +133,12 @@ impl Card {
     fn is_plain(&self) -> bool {
         let labels = self.labels.iter().flat_map(|(key, value)| [key, value]);
         let mut texts = labels.chain([&self.raft_address, &self.http_address, &self.version]);
-        texts.all(|text| text.len() <= TEXT_BYTES_MAX && !text.contains(char::is_control))
+        texts.all(|text| is_plain(text))
     }
+}
+
+fn is_plain(text: &str) -> bool {
+    text.len() <= TEXT_BYTES_MAX && !text.contains(char::is_control)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Weak, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ pub(super) async fn follow(
     inner: Weak<Inner>,
     membership: Membership,
     mut events: Receiver<Event>,
-    subject: std::sync::Arc<dyn Subject>,
+    subject: Arc<dyn Subject>,
 ) {
     let mut follower = Follower { membership, subject, said: None, joined: vec![], told: None };
     let mut looks = interval(LOOK_EVERY);
@@ -49,7 +49,7 @@ pub(super) async fn follow(
 /// What was said and told so far.
 struct Follower {
     membership: Membership,
-    subject: std::sync::Arc<dyn Subject>,
+    subject: Arc<dyn Subject>,
     /// The card that was last published.
     said: Option<Card>,
     /// The addresses that were last handed to the membership.
@@ -92,7 +92,12 @@ impl Follower {
     fn look(&mut self, inner: &Inner) {
         let card = self.subject.card();
         if self.said.as_ref() != Some(&card) {
-            self.membership.publish(card.encode());
+            let fitted = card.clone().fitted();
+            if fitted.labels.len() < card.labels.len() && self.said.is_none() {
+                let left_out = card.labels.len() - fitted.labels.len();
+                tracing::warn!(left_out, "labels of this node do not fit into gossip");
+            }
+            self.membership.publish(fitted.encode());
         }
         let addresses = self.subject.addresses();
         if self.joined != addresses {

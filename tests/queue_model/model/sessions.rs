@@ -1,5 +1,7 @@
 //! The sessions of agents: of each worker only the last may claim and hold.
 
+use std::collections::BTreeMap;
+
 use quorate::queue::{
     Answer, AttemptEnd, Claim, Holding, Once, Rejection, SessionView, WorkerDown, WorkerId,
 };
@@ -63,7 +65,7 @@ impl Model {
             }
             self.workers.push(Worker {
                 id: id.clone(),
-                labels: std::collections::BTreeMap::default(),
+                labels: BTreeMap::new(),
                 session: None,
                 over: None,
                 draining: false,
@@ -114,12 +116,9 @@ impl Model {
         for job in self.jobs.iter().filter(|job| job.is_leased()) {
             let Some((worker, session, _)) = job.last_session() else { continue };
             let known = views.iter_mut().find(|it| it.worker == *worker && it.session == session);
-            if self.is_over(worker, session) {
-                continue;
-            }
             if let Some(view) = known {
                 view.held += 1;
-            } else {
+            } else if !self.is_over(worker, session) {
                 views.push(SessionView { worker: worker.clone(), session, held: 1 });
             }
         }

@@ -55,11 +55,19 @@ fn an_unknown_kind_or_format_and_every_cut_is_an_error() {
 #[test]
 fn labels_that_do_not_fit_are_left_out_from_the_end() {
     let labels: BTreeMap<_, _> = (0..20).map(|number| label(number, 100)).collect();
-    let bytes = Card { labels: labels.clone(), ..voter() }.encode();
+    let bytes = Card { labels: labels.clone(), ..voter() }.fitted().encode();
     assert!(bytes.len() <= CARD_BYTES_MAX);
     let read = Card::decode(&bytes).unwrap().labels;
     assert!(!read.is_empty());
     assert!(read.iter().eq(labels.iter().take(read.len())), "the first by name stay");
+}
+
+#[test]
+fn labels_that_nobody_would_read_are_left_out_and_cost_no_other() {
+    let bad = [("a", "line\nbreak".to_owned()), ("b", "x".repeat(300)), ("rack", "a".to_owned())];
+    let labels = bad.map(|(key, value)| (key.to_owned(), value)).into();
+    let fitted = Card { labels, ..voter() }.fitted();
+    assert_eq!(fitted, voter());
 }
 
 #[test]
