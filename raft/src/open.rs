@@ -15,6 +15,7 @@ use crate::{
     CallHandler, Disk, Environment, Listener, LogIndex, Net, OpenError, Options, Peer, PeerId,
     StateMachine, Stood,
     bootstrap::Bootstrapper,
+    change::{self, Changer, Changes},
     consensus::{
         Raft,
         blocking::Blocking,
@@ -86,7 +87,7 @@ pub(crate) async fn open<S: StateMachine>(
         Lifelines::start(lifeline::Parts {
             options: lifeline,
             raft: raft.clone(),
-            dialer,
+            dialer: dialer.clone(),
             polls,
             opened_in,
             timing: options.timing,
@@ -101,6 +102,7 @@ pub(crate) async fn open<S: StateMachine>(
         identity,
         raft,
         callers,
+        dialer,
         bootstrapper,
         log,
         recovery,
@@ -119,6 +121,7 @@ struct Parts<S: StateMachine> {
     identity: Arc<Identity>,
     raft: Raft<S>,
     callers: Arc<Callers>,
+    dialer: Arc<Dialer>,
     bootstrapper: Arc<Bootstrapper>,
     log: Log,
     recovery: tasks::Recovery,
@@ -144,6 +147,7 @@ impl<S: StateMachine> Parts<S> {
         rng: &mut StdRng,
     ) -> Inner<S> {
         let Self { identity, raft, callers, bootstrapper, log, recovery, snapshots, .. } = self;
+        let (dialer, changes) = (self.dialer, Changes::default());
         let (failure, failed) = (self.failure, self.failed);
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
@@ -178,6 +182,8 @@ impl<S: StateMachine> Parts<S> {
             tasks::bootstrap(bootstrapper.clone(), raft.clone(), callers.clone(), seed, failure),
             tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
         ];
+        let changer = Changer { raft: raft.clone(), me: me.clone(), dialer: dialer.clone() };
+        tasks.push(change::finish_interrupted(changer, changes.clone()));
         tasks.extend(listening);
         let applied = machine.applied();
         let room = Arc::new(Semaphore::new(ROOM_KIB));
@@ -187,6 +193,8 @@ impl<S: StateMachine> Parts<S> {
             raft,
             machine,
             callers,
+            dialer,
+            changes,
             lifelines,
             heard,
             status,

@@ -162,4 +162,4 @@ impl Bootstrap {
 /// Timers are long done by then.
 const SILENCE_MS_MAX: u64 = 60_000;
 /// More voters make every write slower and nothing safer.
-const VOTERS_MAX: usize = 15;
+pub(crate) const VOTERS_MAX: usize = 15;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    add, backup, cancel, claim, complete, completions, delete_queue, drain, fail, get, heartbeat,
-    help, history, keygen, leader, list, members, pause, purge, queues, release, resume, retry,
-    run, serve, set_queue, status, undrain, worker, workers,
+    add, add_voter, backup, cancel, claim, complete, completions, delete_queue, drain, fail, get,
+    heartbeat, help, history, keygen, leader, list, members, pause, purge, queues, release,
+    remove_voter, replace_voter, resume, retry, run, serve, set_queue, status, transfer, undrain,
+    worker, workers,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -125,6 +126,14 @@ pub(super) enum Command {
     Leader(leader::LeaderArgs),
     /// Show the members of the cluster and how they are, by gossip.
     Members(members::MembersArgs),
+    /// Have the leader hand over to a voter; prints who leads then.
+    Transfer(transfer::TransferArgs),
+    /// Make a node a voter, once it has caught up; prints `added`.
+    AddVoter(add_voter::AddVoterArgs),
+    /// Take a voter's vote; prints `removed`.
+    RemoveVoter(remove_voter::RemoveVoterArgs),
+    /// Give a dead voter's place to a fresh directory; prints `replaced`.
+    ReplaceVoter(replace_voter::ReplaceVoterArgs),
     /// Make a key that seals the gossip.
     Keygen(keygen::KeygenArgs),
     /// Copy the whole queue into a file.

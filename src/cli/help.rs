@@ -14,7 +14,20 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("What a worker calls", &["claim", "heartbeat", "complete", "fail", "release"]),
     ("Queues", &["queues", "set-queue", "delete-queue", "pause", "resume", "purge"]),
     ("Workers", &["workers", "drain", "undrain"]),
-    ("The cluster", &["status", "leader", "members", "keygen", "backup"]),
+    (
+        "The cluster",
+        &[
+            "status",
+            "leader",
+            "transfer",
+            "members",
+            "add-voter",
+            "remove-voter",
+            "replace-voter",
+            "keygen",
+            "backup",
+        ],
+    ),
 ];
 
 /// The template of the page.

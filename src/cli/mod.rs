@@ -8,9 +8,11 @@
 //! nothing else.
 
 mod add;
+mod add_voter;
 mod args;
 mod backup;
 mod cancel;
+mod change_voters;
 mod child;
 mod claim;
 mod complete;
@@ -43,6 +45,8 @@ mod purge;
 mod queue_call;
 mod queues;
 mod release;
+mod remove_voter;
+mod replace_voter;
 mod report;
 mod resume;
 mod retry;
@@ -55,6 +59,7 @@ mod settle;
 mod signals;
 mod states;
 mod status;
+mod transfer;
 mod undrain;
 mod worker;
 mod workers;

@@ -15,6 +15,7 @@ mod list;
 mod operations;
 mod options;
 mod transport;
+mod voters;
 
 pub use calls::{Answer, Client, fresh_job_id, fresh_request_id, is_terminal};
 pub use download::Download;

@@ -42,6 +42,7 @@ mod routes;
 mod server;
 mod settle;
 mod stream;
+mod voters;
 mod workers;
 
 pub use operator::Operator;

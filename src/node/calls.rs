@@ -68,6 +68,18 @@ pub(super) enum Request {
         /// Its session.
         session: u64,
     },
+    /// Change the voters, or go on with that change.
+    ChangeVoters {
+        /// The change.
+        change: raft::Change,
+        /// Answer after this how far it is, ms.
+        wait_ms: u64,
+    },
+    /// Hand the leadership to this voter.
+    HandOver {
+        /// Its label.
+        to: String,
+    },
 }
 
 /// Commands of one caller.
@@ -127,6 +139,10 @@ pub(super) enum Response {
     Cause(Option<Cause>),
     /// To [`Request::WorkerDown`].
     WorkerDown(Verdict),
+    /// To [`Request::ChangeVoters`].
+    VotersChanged(raft::ChangeState),
+    /// To [`Request::HandOver`].
+    HandedOver(Result<(), raft::ChangeError>),
 }
 
 /// Why the asked node did not carry something out.

@@ -95,6 +95,11 @@ async fn answer(node: Arc<Node>, from: PeerId, request: Bytes, remaining: Durati
         Ok(Request::WorkerDown { worker, session }) => {
             Response::WorkerDown(node.verdict_on(&worker, session))
         }
+        Ok(Request::ChangeVoters { change, wait_ms }) => {
+            let wait = Duration::from_millis(wait_ms).min(remaining);
+            Response::VotersChanged(node.change_here(change, wait).await)
+        }
+        Ok(Request::HandOver { to }) => Response::HandedOver(node.hand_over_to(&to).await),
         Ok(Request::WallClock) => Response::WallClock { wall_ms: node.clock.wall_ms() },
     };
     response.encode()

@@ -115,7 +115,7 @@ impl Handle {
         &self.life.node
     }
 
-    fn must_run(&self) -> Result<(), Unavailable> {
+    pub(super) fn must_run(&self) -> Result<(), Unavailable> {
         let is_running = self.node().is_running();
         is_running.then_some(()).ok_or(Unavailable::NotApplied(Reason::ShuttingDown))
     }

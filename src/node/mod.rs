@@ -49,6 +49,7 @@ mod snapshot;
 mod space;
 mod standing;
 mod tries;
+mod voters;
 mod waiters;
 mod wall_clock;
 mod worker_down;

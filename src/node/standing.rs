@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use raft::Role;
+use raft::{Peer, Role};
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -31,6 +31,11 @@ impl Node {
     /// Tells everyone that this node is about to hand its leadership over, so that nobody has to
     /// guess why it changed, and hands it over.
     pub(super) async fn resign(self: &Arc<Self>, patience: Duration) -> bool {
+        self.announce_resignation().await && self.replica.hand_over(patience).await
+    }
+
+    /// The first half of [`Node::resign`]. `false` when this node does not lead.
+    pub(super) async fn announce_resignation(self: &Arc<Self>) -> bool {
         let Route::Here { term } = self.standing.borrow().route() else { return false };
         self.note_resignation(term);
         let status = self.replica.status().borrow().clone();
@@ -44,7 +49,7 @@ impl Node {
             }
         }
         notices.join_all().await;
-        self.replica.hand_over(patience).await
+        true
     }
 
     /// Publishes what a machine that replaced the former one changed: anything.
@@ -121,13 +126,24 @@ fn checks(
             detail: if is_member {
                 format!("a member of a cluster of {} voters", raft.voters.len())
             } else {
-                "in no cluster yet".to_owned()
+                let Peer { label, address, .. } = &raft.me;
+                format!(
+                    "in no cluster yet; to join one that exists: \
+                     `queue add-voter {label} --peer-addr {address}`, or replace-voter in place of a \
+                     voter {label} whose directory is lost"
+                )
             },
         },
         Check {
             name: "leader_known",
             is_ok: leader.is_some(),
-            detail: leader.unwrap_or_else(|| format!("no leader is known in term {}", raft.term)),
+            detail: leader.unwrap_or_else(|| match raft.role {
+                Role::Learner => {
+                    "it has no vote and hears no leader: it was removed, or is about to be added"
+                        .to_owned()
+                }
+                _ => format!("no leader is known in term {}", raft.term),
+            }),
         },
         Check {
             name: "caught_up",

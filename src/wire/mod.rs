@@ -24,6 +24,7 @@ mod read;
 mod retry;
 mod schema;
 mod settle;
+mod voters;
 mod workers;
 
 pub use admin::*;
@@ -39,6 +40,7 @@ pub use queues::*;
 pub use read::*;
 pub use retry::*;
 pub use settle::*;
+pub use voters::*;
 pub use workers::*;
 
 /// The deepest nesting of arrays and objects that a body may have.

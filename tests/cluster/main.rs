@@ -10,3 +10,4 @@ mod history;
 mod power;
 mod seed_commands;
 mod support;
+mod voters;

@@ -19,6 +19,8 @@ pub(crate) struct Cluster {
     binary: PathBuf,
     environment: Vec<(String, String)>,
     flags: Vec<String>,
+    /// The nodes from this number on found no cluster: they wait to be taken in.
+    pub(crate) waiting_from: usize,
 }
 
 /// One voter: where it listens, and its process while it runs.
@@ -73,6 +75,7 @@ impl Cluster {
                 .map(|(key, value)| ((*key).to_owned(), value.clone()))
                 .collect(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            waiting_from: usize::MAX,
         }
     }
 
@@ -99,13 +102,14 @@ impl Cluster {
             .append(true)
             .open(self.directory.path().join(format!("{}.log", voter.label)))
             .expect("a log file");
+        let expected = if index < self.waiting_from { "3" } else { "0" };
         let mut command = Command::new(&self.binary);
         command
             .args(["serve", "--node-id", &voter.label])
             .arg("--data-dir")
             .arg(self.data_dir(index))
             .args(["--listen", &voter.http, "--peer-listen", &voter.peer])
-            .args(["--bootstrap-expect", "3", "--join", &voter.join.join(",")])
+            .args(["--bootstrap-expect", expected, "--join", &voter.join.join(",")])
             .args(&self.flags)
             .env_remove("QUEUE_ADDR")
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
@@ -113,6 +117,12 @@ impl Cluster {
             .stdout(Stdio::null())
             .stderr(log);
         command
+    }
+
+    /// What `POST /cluster/add` is told of a node.
+    pub(crate) fn voter_to_add(&self, index: usize) -> Value {
+        let Voter { label, peer, .. } = &self.voters[index];
+        serde_json::json!({"node_id": label, "peer_addr": peer})
     }
 
     pub(crate) fn data_dir(&self, index: usize) -> PathBuf {

@@ -46,6 +46,11 @@ const ROUTES: &[&str] = &[
     "GET /gossip/peers",
     "GET /metrics",
     "GET /openapi.json",
+    "POST /cluster/add",
+    "POST /cluster/remove",
+    "POST /cluster/replace",
+    "POST /election/transfer",
+    "POST /election/start",
     "POST /admin/shutdown",
     "GET /admin/config",
     "POST /admin/config",
@@ -55,15 +60,7 @@ const ROUTES: &[&str] = &[
 
 /// The routes of the contract that are still to come. One that is there and still listed here fails
 /// the test.
-const LATER: &[&str] = &[
-    "POST /election/start",
-    "POST /election/transfer",
-    "POST /cluster/add",
-    "POST /cluster/remove",
-    "POST /cluster/replace",
-    "GET /events",
-    "GET /",
-];
+const LATER: &[&str] = &["GET /events", "GET /"];
 
 async fn document(site: &Site) -> Value {
     site.get("/openapi.json").await.json()
