@@ -13,7 +13,7 @@ use crate::{
     Event, Figures, Identity, Keyring, Profile,
     codec::Codec,
     copies::Copies,
-    effects::{Effects, Notice},
+    effects::{Datagram, Effects, Notice},
     envelope::{self, Envelope, Refusal},
     goodbye::Goodbye,
     metadata::{self, Bulletin, Bulletins, Edition},
@@ -297,7 +297,7 @@ impl Engine {
         let mut gossip = message(self.foca.identity(), to, Message::Broadcast);
         gossip.put_u16(u16::try_from(item.len()).expect("an item fits into a datagram"));
         gossip.put_slice(item);
-        self.effects.datagrams.push((to.address(), gossip));
+        self.effects.send(to, gossip);
     }
 
     /// Draws the consequences of a call of foca's, until there are no more.
@@ -310,21 +310,32 @@ impl Engine {
         self.on_bulletins();
         self.seeds.on_company(self.is_alone(), now.us);
         self.fit_timers();
-        for (to, gossip) in std::mem::take(&mut self.effects.datagrams) {
-            let datagram = self.envelope.close(&gossip, now.wall_ms);
-            self.copies.add(to, envelope::copy(&datagram).into(), now.us);
-            self.datagrams.push((to, datagram.into()));
+        for datagram in std::mem::take(&mut self.effects.datagrams) {
+            self.send(datagram, now);
         }
+    }
+
+    /// foca 2.0.0 sends a death notice at the end of every suspicion, also of one that was refuted
+    /// (`Timer::ChangeSuspectToDown`), which would make a living member renew itself: it is not sent.
+    fn send(&mut self, datagram: Datagram, now: Now) {
+        let Datagram { to, gossip, is_death_notice_of } = datagram;
+        let state = is_death_notice_of.and_then(|member| self.state_of(&member));
+        if matches!(state, Some(State::Alive | State::Suspect)) {
+            return;
+        }
+        let datagram = self.envelope.close(&gossip, now.wall_ms);
+        self.copies.add(to, envelope::copy(&datagram).into(), now.us);
+        self.datagrams.push((to, datagram.into()));
     }
 
     fn on_notice(&mut self, notice: Notice, now: Now) {
         match notice {
             Notice::Up(identity) => self.on_up(&identity, now),
-            Notice::Down(identity) => write(&self.roster).on_down(&identity, now.wall_ms),
+            Notice::Down(identity) => self.on_down(&identity, now),
             Notice::Replaced { old, new } => {
                 let is_up = self.state_of(&new).is_some_and(|state| state != State::Down);
                 if old.name() != new.name() || !is_up {
-                    write(&self.roster).on_down(&old, now.wall_ms);
+                    self.on_down(&old, now);
                 }
                 if is_up {
                     self.on_up(&new, now);
@@ -365,6 +376,18 @@ impl Engine {
             self.requests.on_lack(now.us);
         }
         write(&self.roster).on_up(identity, metadata, now.wall_ms);
+    }
+
+    /// Of several lives under one name the latest of the living is shown.
+    fn on_down(&mut self, identity: &Identity, now: Now) {
+        write(&self.roster).on_down(identity, now.wall_ms);
+        let living = self.foca.iter_members().map(foca::Member::id);
+        let namesakes = living.chain([self.foca.identity()]);
+        let namesakes = namesakes.filter(|other| other.name() == identity.name());
+        let latest = namesakes.max_by_key(|other| other.incarnation()).cloned();
+        if let Some(latest) = latest {
+            self.on_up(&latest, now);
+        }
     }
 
     fn on_heard(&mut self, identity: &Identity, now: Now) {
