@@ -37,6 +37,20 @@ pub(crate) struct Timers {
 }
 
 impl Profile {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+        }
+    }
+
+    /// The one of this name, if there is one.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Local, Self::Lan, Self::Wan].into_iter().find(|profile| profile.as_str() == name)
+    }
+
     pub(crate) fn timers(self) -> Timers {
         let (period_ms, rtt_ms, suspicion_ms, gossip_ms) = match self {
             Self::Local => (50, 20, 200, 25),

@@ -6,11 +6,15 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use crate::{
     CallHandler, Disk, Environment, Listener, LogIndex, Net, OpenError, Options, Peer, PeerId,
-    StateMachine,
+    StateMachine, Stood,
     bootstrap::Bootstrapper,
     consensus::{
         Raft,
@@ -21,6 +25,7 @@ use crate::{
         network::Network,
     },
     directory::{self, DataDirectory},
+    lifeline::{self, Lifelines},
     log::{Log, LogOptions, Recovered},
     replica::{Inner, ROOM_KIB, Running},
     snapshots::SnapshotStore,
@@ -56,7 +61,8 @@ pub(crate) async fn open<S: StateMachine>(
 
     let identity = Arc::new(identity(&options, directory.identity().peer_id));
     let network = network(&options, net, identity.clone(), blocking);
-    let callers = network.callers.clone();
+    let (callers, dialer) = (network.callers.clone(), network.dialer.clone());
+    let polls = network.polls.clone();
     let how = options.bootstrap.clone();
     let (failure, failed) = watch::channel(None);
     let bootstrapper =
@@ -64,6 +70,7 @@ pub(crate) async fn open<S: StateMachine>(
 
     let log_store = LogStore::new(log.clone(), &recovered, blocking);
     let log_store = log_store.map_err(|source| cannot("read the log", source))?;
+    let opened_in = log_store.voted_term();
     let machine = MachineStore::new(machine, snapshots.clone(), blocking, failure.clone());
     let tail = last_index(&recovered);
     let config = config(&options)?;
@@ -73,8 +80,39 @@ pub(crate) async fn open<S: StateMachine>(
     // A snapshot that was installed may reach beyond a log that was not purged yet.
     let recovery = tasks::Recovery::up_to(tail.max(*machine.applied().borrow()));
     let bootstrapper = Arc::new(bootstrapper);
-    let parts =
-        Parts { identity, raft, callers, bootstrapper, log, recovery, snapshots, failure, failed };
+    let (heard, last_heard) = watch::channel(None);
+    let stood = watch::Sender::new(None);
+    let election_min = Duration::from_millis(options.timing.election_min_ms);
+    let lifelines = options.lifeline.map(|lifeline| {
+        Lifelines::start(lifeline::Parts {
+            options: lifeline,
+            raft: raft.clone(),
+            dialer,
+            polls,
+            opened_in,
+            election_min,
+            last_heard: last_heard.clone(),
+            stood: stood.clone(),
+            blocking,
+        })
+    });
+    let lifelines =
+        lifelines.transpose().map_err(|source| cannot("start the lifeline's thread", source))?;
+    let parts = Parts {
+        identity,
+        raft,
+        callers,
+        bootstrapper,
+        log,
+        recovery,
+        snapshots,
+        failure,
+        failed,
+        lifelines,
+        heard,
+        last_heard,
+        stood,
+    };
     Ok(parts.start(&options, blocking, listener, machine, calls, &mut rng))
 }
 
@@ -90,6 +128,12 @@ struct Parts<S: StateMachine> {
     /// Why this replica cannot go on.
     failure: watch::Sender<Option<String>>,
     failed: watch::Receiver<Option<String>>,
+    lifelines: Option<(Arc<Lifelines<S>>, JoinHandle<()>)>,
+    /// Who last sent an append or a heartbeat, and when it came.
+    heard: watch::Sender<Option<(PeerId, Instant)>>,
+    last_heard: watch::Receiver<Option<(PeerId, Instant)>>,
+    /// When this replica last stood because of a suspicion. Held so that it stays open.
+    stood: watch::Sender<Option<Stood>>,
 }
 
 impl<S: StateMachine> Parts<S> {
@@ -107,10 +151,12 @@ impl<S: StateMachine> Parts<S> {
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
         let (stop, stops) = watch::channel(());
-        let (heard, last_heard) = watch::channel(None);
+        let (heard, last_heard, stood) = (self.heard, self.last_heard, self.stood.subscribe());
+        let (lifelines, listening) = self.lifelines.unzip();
         let limit = Duration::from_millis(2 * options.timing.election_max_ms);
         let silence = tasks::Silence::new(last_heard, limit, stall(options));
-        let (status, observer) = tasks::observe(&raft, identity.clone(), recovery, silence, failed);
+        let (status, observer) =
+            tasks::observe(&raft, identity.clone(), recovery, silence, stood, failed);
         let server = Server {
             identity,
             raft: raft.clone(),
@@ -123,17 +169,19 @@ impl<S: StateMachine> Parts<S> {
                 failure.clone(),
             ),
             lanes: Lanes::default(),
+            lifelines: lifelines.clone(),
             heard,
             said_refused: Mutex::default(),
         };
         let server = server::listen(Arc::new(server), listener, stops);
         let seed = rng.random();
         let due = options.snapshot_log_bytes;
-        let tasks = vec![
+        let mut tasks = vec![
             observer,
-            tasks::bootstrap(bootstrapper, raft.clone(), callers.clone(), seed, failure),
+            tasks::bootstrap(bootstrapper.clone(), raft.clone(), callers.clone(), seed, failure),
             tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
         ];
+        tasks.extend(listening);
         let applied = machine.applied();
         let room = Arc::new(Semaphore::new(ROOM_KIB));
         let running = Mutex::new(Some(Running { server, stop, tasks }));
@@ -142,10 +190,12 @@ impl<S: StateMachine> Parts<S> {
             raft,
             machine,
             callers,
+            lifelines,
             status,
             applied,
             log,
             room,
+            bootstrapper,
             directory,
             blocking,
             seeds: AtomicU64::new(rng.random()),
@@ -217,7 +267,7 @@ fn network(
     let deadline = (2 * election).max(Duration::from_millis(250));
     let dialer = Arc::new(Dialer { net, identity, deadline });
     let callers = Arc::new(Callers::new(dialer.clone()));
-    Network { dialer, callers, stall: stall(options), blocking }
+    Network { dialer, callers, stall: stall(options), blocking, polls: Arc::default() }
 }
 
 /// After so long without an answer to its appends, a peer counts as gone.

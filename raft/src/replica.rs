@@ -23,7 +23,9 @@ use tokio::{
 
 use crate::{
     CallError, CallHandler, Environment, LogIndex, OpenError, Options, Peer, ProposeError, Quorum,
-    ReadError, StateMachine, Status, codec,
+    ReadError, StateMachine, Status,
+    bootstrap::Bootstrapper,
+    codec,
     consensus::{
         Raft,
         blocking::Blocking,
@@ -32,6 +34,7 @@ use crate::{
         types::{Command, TypeConfig},
     },
     directory::DataDirectory,
+    lifeline::Lifelines,
     log::{BACKLOG_BYTES_MAX, Log},
     open, tasks,
     transport::{
@@ -62,11 +65,14 @@ pub(crate) struct Inner<S: StateMachine> {
     pub(crate) raft: Raft<S>,
     pub(crate) machine: MachineStore<S>,
     pub(crate) callers: Arc<Callers>,
+    /// `None` when they are switched off.
+    pub(crate) lifelines: Option<Arc<Lifelines<S>>>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) applied: watch::Receiver<LogIndex>,
     pub(crate) log: Log,
     /// Room for entries that are proposed and not answered, KiB. Further proposals wait.
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) bootstrapper: Arc<Bootstrapper>,
     /// Held for its lock.
     pub(crate) directory: Arc<Mutex<Option<DataDirectory>>>,
     pub(crate) blocking: Blocking,
@@ -211,6 +217,14 @@ impl<S: StateMachine> Replica<S> {
         self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline).await
     }
 
+    /// Names addresses (`host:port`) at which other nodes may be, instead of those named so before. A
+    /// fresh replica under [`crate::Bootstrap::Expect`] asks there too whether somebody is a candidate,
+    /// or in a cluster; whoever is wrong about an address costs it a connection and no more. Nothing
+    /// happens once this replica is in a cluster, or barred from founding one.
+    pub fn learn_seeds(&self, seeds: Vec<String>) {
+        self.inner.bootstrapper.learn_seeds(seeds);
+    }
+
     /// The standing, and every change of it.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.inner.status.clone()
@@ -221,12 +235,31 @@ impl<S: StateMachine> Replica<S> {
         observe::quorum(&self.inner.raft.metrics().borrow_watched(), &self.inner.me)
     }
 
+    /// Another detector of this same node doubts the voter of this label. When that one leads, and
+    /// this replica's own pings stay unanswered from here on, too, it is suspected a little earlier
+    /// than by its silence alone; under the same rules, since only a quorum of voters that do not
+    /// hear a leader gives it up. Without a lifeline nothing follows.
+    pub fn witness(&self, label: &str) {
+        if let Some(lifelines) = &self.inner.lifelines {
+            lifelines.witness(label);
+        }
+    }
+
     /// Hands leadership to the caught-up voter with the longest log and waits (up to `timeout`)
     /// until it leads. `false` when this replica does not lead or nobody took over in time; this
     /// replica has then tried to be elected again.
     pub async fn hand_over(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.in_scope(tasks::hand_over(&self.inner.raft, self.inner.me.id, deadline)).await
+    }
+
+    /// Whether this replica stands in elections: one that stands aside goes on voting, replicating and,
+    /// if it leads, leading, until it has handed over. It may still be handed the leadership.
+    pub fn stand_aside(&self, is_aside: bool) {
+        self.inner.raft.runtime_config().elect(!is_aside);
+        if let Some(lifelines) = &self.inner.lifelines {
+            lifelines.set_aside(is_aside);
+        }
     }
 
     /// Writes a snapshot now and purges the log behind it, as far as [`Options::kept_entries`] lets.
@@ -249,6 +282,9 @@ impl<S: StateMachine> Replica<S> {
             task.abort();
             // Aborted or ended: either way it holds nothing any more.
             let _ = task.await;
+        }
+        if let Some(lifelines) = &self.inner.lifelines {
+            lifelines.stop().await;
         }
         if let Err(error) = server.await {
             tracing::error!(%error, "the listener ended badly");

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    LogIndex, PeerId, ReadError, StateMachine, Status,
+    LogIndex, PeerId, ReadError, StateMachine, Status, Stood,
     bootstrap::{Bootstrapper, Ended},
     consensus::{
         Raft, observe, spawn,
@@ -106,6 +106,7 @@ pub(crate) fn observe<S: StateMachine>(
     identity: Arc<Identity>,
     mut recovery: Recovery,
     mut silence: Silence,
+    mut stood: watch::Receiver<Option<Stood>>,
     mut failed: watch::Receiver<Option<String>>,
 ) -> (watch::Receiver<Status>, JoinHandle<()>) {
     let mut metrics = raft.metrics();
@@ -130,6 +131,7 @@ pub(crate) fn observe<S: StateMachine>(
                     .filter(|_| has_recovered && silence.is_broken(&metrics, Instant::now()));
                 status
             };
+            status.stood = *stood.borrow_and_update();
             status.failure = status.failure.or_else(|| failed.borrow().clone());
             sender.send_if_modified(|known| {
                 let changed = *known != status;
@@ -139,6 +141,7 @@ pub(crate) fn observe<S: StateMachine>(
             tokio::select! { biased;
                 changed = metrics.changed() => if changed.is_err() { return },
                 _ = cluster_id.changed() => {}
+                Ok(()) = stood.changed() => {}
                 Ok(()) = failed.changed() => {}
                 () = sleep(silence.limit / 2) => {}
             }

@@ -4,7 +4,8 @@
 //!   args ─▶ config ─▶ verb ─▶ client ─▶ Report ─▶ stdout      Exit ─▶ the process's code
 //!                       └───▶ Failure ─▶ stderr (JSON when JSON was asked for) ─▶ Exit
 //! ```
-//! `serve` and `run` compose a node with its HTTP; every other verb is a client and nothing else.
+//! `serve` and `run` compose a node with its HTTP, `worker` is an agent; every other verb is a client and
+//! nothing else.
 
 mod add;
 mod args;
@@ -22,15 +23,18 @@ pub mod exit;
 mod fail;
 mod failure;
 mod get;
+mod gossiping;
 mod heartbeat;
 mod help;
 mod history;
 mod import;
 mod input;
+mod keygen;
 mod leader;
 mod lease;
 mod list;
 mod logging;
+mod members;
 mod ndjson;
 mod operator;
 mod pages;
@@ -52,6 +56,7 @@ mod signals;
 mod states;
 mod status;
 mod undrain;
+mod worker;
 mod workers;
 
 pub use args::Cli;

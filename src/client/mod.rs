@@ -16,7 +16,7 @@ mod operations;
 mod options;
 mod transport;
 
-pub use calls::{Answer, Client, fresh_job_id, is_terminal};
+pub use calls::{Answer, Client, fresh_job_id, fresh_request_id, is_terminal};
 pub use download::Download;
 pub use error::ClientError;
 pub use list::ListRequest;

@@ -32,6 +32,7 @@ mod metrics;
 mod openapi;
 mod operator;
 mod options;
+mod peers;
 mod present;
 mod queues;
 mod read;

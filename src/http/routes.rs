@@ -10,7 +10,7 @@ use super::{
     gate::Site,
     history, jobs, lease, list,
     meters::Template,
-    metrics, openapi, queues, read, retry,
+    metrics, openapi, peers, queues, read, retry,
     route::{Route, delete, get, post, put},
     settle, workers,
 };
@@ -22,10 +22,10 @@ use crate::{
         CompleteBatchResponse, CompleteRequest, ConfigChange, ConfigResponse, ElectionStatus,
         FailRequest, ForNodeResponse, GetResponse, Health, HeartbeatRequest, HeartbeatResponse,
         HistoryQuery, HistoryResponse, LeaseStatus, ListQuery, ListResponse, NamesQuery,
-        NodeStatus, OperationRequest, QueueOperated, QueueResponse, QueuesResponse, ReadQuery,
-        Ready, ReleaseRequest, RetryRequest, RetryResponse, SetQueueRequest, SetQueueResponse,
-        SettleResponse, ShutdownResponse, SnapshotResponse, StartRequest, WorkStatus,
-        WorkerOperated, WorkerResponse, WorkersResponse,
+        NodeStatus, OperationRequest, PeersResponse, QueueOperated, QueueResponse, QueuesResponse,
+        ReadQuery, Ready, ReleaseRequest, RetryRequest, RetryResponse, SetQueueRequest,
+        SetQueueResponse, SettleResponse, ShutdownResponse, SnapshotResponse, StartRequest,
+        WorkStatus, WorkerOperated, WorkerResponse, WorkersResponse,
     },
 };
 
@@ -218,6 +218,10 @@ fn node() -> Vec<Route> {
         get("/lease/status", lease::status)
             .says("How the leader stands with its quorum, as far as this node knows.")
             .answers::<LeaseStatus>(),
+        get("/peers", peers::peers)
+            .says("Every member that gossip knows, as this node sees it.")
+            .answers::<PeersResponse>(),
+        get("/gossip/peers", peers::peers).says("The same as `/peers`.").answers::<PeersResponse>(),
         get("/metrics", metrics::metrics)
             .says("Everything worth an alert or a graph, as OpenMetrics text.")
             .answers_media(metrics::OPEN_METRICS),

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     codec::{self, CodecError},
     gather::Setback,
+    worker_down::Verdict,
 };
-use crate::queue::{Claim, Outcome};
+use crate::queue::{Claim, Outcome, WorkerId};
 
 /// The layout of requests and responses.
 const CALL_FORMAT: u16 = 1;
@@ -52,6 +53,15 @@ pub(super) enum Request {
     },
     /// Are you there?
     Ping,
+    /// What does your wall clock show?
+    WallClock,
+    /// Is this session of a worker down, as you see it?
+    WorkerDown {
+        /// The worker.
+        worker: WorkerId,
+        /// Its session.
+        session: u64,
+    },
 }
 
 /// Commands of one caller.
@@ -102,6 +112,13 @@ pub(super) enum Response {
     Pong,
     /// Nothing was done: this version cannot read the request, or the node is not open.
     Declined,
+    /// To [`Request::WallClock`]: ms since the Unix epoch.
+    WallClock {
+        /// As it was when the request was read.
+        wall_ms: u64,
+    },
+    /// To [`Request::WorkerDown`].
+    WorkerDown(Verdict),
 }
 
 /// Why the asked node did not carry something out.

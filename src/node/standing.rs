@@ -15,10 +15,13 @@ use super::{
     open::Node,
     routing::{Route, Standing},
     space::Lack,
+    wall_clock::WallClock,
 };
 
 /// The check of the log and its disk.
 const DISK: &str = "disk";
+/// The check of the wall clock. A node that does not lead for its sake still takes every request.
+const WALL_CLOCK: &str = "wall_clock";
 
 /// A replica this many entries behind what it knows committed is not ready.
 const LAG_MAX: u64 = 1_000;
@@ -157,10 +160,16 @@ impl Node {
         let raft = self.replica.status().borrow().clone();
         let (rev, state_hash) =
             self.look(|machine| (machine.state().rev(), machine.state().hash()));
-        let checks = checks(&raft, *self.has_caught_up.borrow(), self.room.lack());
+        let wall_clock = *self.wall_clock.borrow();
+        let checks = checks(&raft, *self.has_caught_up.borrow(), self.room.lack(), wall_clock);
         let lacks_room_alone = raft.failure.is_none();
-        let is_ready =
-            checks.iter().all(|check| check.is_ok || (check.name == DISK && lacks_room_alone));
+        let is_ready = checks.iter().all(|check| {
+            check.is_ok
+                || match check.name {
+                    DISK => lacks_room_alone,
+                    name => name == WALL_CLOCK,
+                }
+        });
         Status {
             raft,
             rev,
@@ -208,7 +217,12 @@ pub(super) async fn catch_up(node: Arc<Node>, seen: Standing) {
     }
 }
 
-fn checks(raft: &raft::Status, has_caught_up: bool, lack: Option<Lack>) -> Vec<Check> {
+fn checks(
+    raft: &raft::Status,
+    has_caught_up: bool,
+    lack: Option<Lack>,
+    wall_clock: WallClock,
+) -> Vec<Check> {
     let is_member = raft.role != Role::Fresh;
     let lag = raft.commit_index.saturating_sub(raft.applied_index);
     let leader =
@@ -244,6 +258,17 @@ fn checks(raft: &raft::Status, has_caught_up: bool, lack: Option<Lack>) -> Vec<C
                 (Some(failure), _) => failure.clone(),
                 (None, Some(lack)) => lack.to_string(),
                 (None, None) => "the log is writable".to_owned(),
+            },
+        },
+        Check {
+            name: WALL_CLOCK,
+            is_ok: !wall_clock.is_aside,
+            detail: match wall_clock.ahead_ms {
+                None => "no other voter's was heard".to_owned(),
+                Some(ahead_ms) if wall_clock.is_aside => {
+                    format!("{ahead_ms} ms ahead of the voters' median: this node does not lead")
+                }
+                Some(ahead_ms) => format!("{ahead_ms} ms ahead of the voters' median"),
             },
         },
     ]

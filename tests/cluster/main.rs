@@ -2,7 +2,9 @@
 
 #![expect(clippy::print_stderr, reason = "seeds, figures and the logs of failed runs")]
 
+mod agents;
 mod corruption;
+mod discovery;
 mod drain;
 mod history;
 mod power;

@@ -22,6 +22,7 @@ use crate::{
     bootstrap::Bootstrapper,
     codec,
     consensus::{self, Raft, in_scope},
+    lifeline::Lifelines,
     machine::StateMachine,
     transport::{
         append_server::{self, Lanes},
@@ -60,6 +61,8 @@ pub(crate) struct Server<S: StateMachine> {
     pub(crate) calls: Arc<dyn CallHandler>,
     pub(crate) snapshots: SnapshotIntake<S>,
     pub(crate) lanes: Lanes,
+    /// `None` when they are switched off.
+    pub(crate) lifelines: Option<Arc<Lifelines<S>>>,
     /// Who last sent an append or a heartbeat, and when it came.
     pub(crate) heard: watch::Sender<Option<(PeerId, Instant)>>,
     /// When the log last told of a peer that was refused.
@@ -124,6 +127,8 @@ impl<S: StateMachine> Server<S> {
     ) -> Option<(Hello, FrameReader, FrameWriter)> {
         match timeout(HELLO_DEADLINE, self.greet_now(connection)).await {
             Ok(Ok(greeted)) => Some(greeted),
+            // Others may keep lifelines, and ask again and again.
+            Ok(Err(GreetError::Refused(Refusal::NoLifeline))) => None,
             Ok(Err(GreetError::Refused(refusal))) => {
                 self.say_refused(address, &refusal);
                 None
@@ -184,6 +189,9 @@ impl<S: StateMachine> Server<S> {
         if hello.channel == Channel::Bootstrap {
             return Ok(());
         }
+        if hello.channel == Channel::Lifeline && self.lifelines.is_none() {
+            return Err(Refusal::NoLifeline);
+        }
         let (from, to) = (&hello.from, hello.to);
         self.bootstrapper.admit(hello.cluster_id, from, to, hello.channel).await
     }
@@ -210,6 +218,14 @@ impl<S: StateMachine> Server<S> {
                 // A sender that hangs must not keep a new leader's snapshot out.
                 reader.trust(CHUNK_DEADLINE);
                 self.snapshots.serve(hello.from.id, &mut reader, &mut writer).await
+            }
+            Channel::Lifeline => {
+                let lifelines = self.lifelines.clone().ok_or(FrameError::Closed)?;
+                let mut place = self.lanes.enter(hello.from.id, hello.channel);
+                tokio::select! { biased;
+                    () = place.superseded() => Err(FrameError::Closed),
+                    ended = lifelines.answer(reader, writer) => ended,
+                }
             }
             Channel::Bootstrap | Channel::Control | Channel::Calls => {
                 self.serve_requests(hello, &mut reader, &mut writer).await
