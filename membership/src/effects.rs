@@ -34,6 +34,8 @@ pub(crate) enum Notice {
     Down(Identity),
     /// At one address, a life took the place of another. Says nothing of whether it is up.
     Replaced { old: Identity, new: Identity },
+    /// This member sees others, after it saw none or was renewed.
+    Joined,
     /// This member was declared down, and is now another life.
     Renewed,
     /// This member's probe was not answered.
@@ -90,10 +92,8 @@ impl Runtime<Identity> for Effects {
                 }
                 return;
             }
-            Notification::DataSent(_)
-            | Notification::Active
-            | Notification::Idle
-            | Notification::Defunct => return,
+            Notification::Active => Notice::Joined,
+            Notification::DataSent(_) | Notification::Idle | Notification::Defunct => return,
         };
         self.notices.push(notice);
     }

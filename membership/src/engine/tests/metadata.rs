@@ -60,7 +60,7 @@ fn who_comes_late_or_comes_back_asks() {
         world.join(late, 1);
         publish(&mut world, 7, "back");
         publish(&mut world, late, "late");
-        world.run_until(6_000, |world| {
+        world.run_until(3_000, |world| {
             let others = (0..20).filter(|place| *place != 7);
             others.into_iter().all(|place| all_have(world, place, "here"))
                 && all_have(world, 7, "back")

@@ -28,7 +28,7 @@ fn the_sides_of_a_partition_hold_each_other_down_and_come_together_again() {
         world.run_ms(60_000);
         assert!(sides_are_apart(&world), "they stay apart");
         world.cut(|_, _| true);
-        world.run_until(15_000, World::is_whole);
+        world.run_until(8_000, World::is_whole);
         let downs = world.downs();
         world.run_ms(10_000);
         assert_eq!(world.downs(), downs, "and together");
@@ -43,7 +43,7 @@ fn a_partition_on_a_lossy_network_heals_too() {
         world.cut(is_same_side);
         world.run_until(5_000, sides_are_apart);
         world.cut(|_, _| true);
-        world.run_until(20_000, World::is_whole);
+        world.run_until(10_000, World::is_whole);
     }
 }
 
@@ -96,6 +96,15 @@ fn members_that_start_in_any_order_find_each_other() {
         }
         world.run_until(3_000, World::is_whole);
     }
+}
+
+// An answer has room for some twenty members: a newcomer asks on.
+#[test]
+fn a_newcomer_to_many_knows_all_soon() {
+    let mut world = World::of(100, Profile::Lan, 1);
+    let place = world.add();
+    world.join(place, 0);
+    world.run_until(5_000, World::is_whole);
 }
 
 // The seed is not there yet: who waits for it finds it.
