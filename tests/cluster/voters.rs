@@ -114,7 +114,7 @@ fn a_dead_voters_place_is_taken_by_a_fresh_directory() {
     std::fs::remove_dir_all(cluster.data_dir(dead)).expect("its directory is lost");
     cluster.start(dead);
     let (as_new, label) = (cluster.voter_to_add(dead), cluster.voters[dead].label.clone());
-    let at = std::slice::from_ref(&cluster.voters[asked].http);
+    let at = [cluster.voters[asked].http.clone()];
     cluster.eventually("it is refused by what its directory is", || {
         match Caller::to(at).call("POST", "/cluster/add", Some(&as_new)) {
             Reply::Answer { status: 409, body } => {
@@ -150,9 +150,9 @@ fn a_removed_voter_that_is_started_again_disturbs_nobody_and_says_so() {
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     assert_eq!(queue(&["remove-voter", &label]), (Some(0), "removed\n".to_owned()));
-    let at = std::slice::from_ref(&cluster.voters[asked].http);
+    let at = [cluster.voters[asked].http.clone()];
     let term = |what: &str| {
-        let (_, status) = Caller::to(at).insist("GET", "/election/status", None);
+        let (_, status) = Caller::to(&at).insist("GET", "/election/status", None);
         status[what].clone()
     };
     let before = (term("term"), term("leader_id"));
