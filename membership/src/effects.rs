@@ -11,9 +11,18 @@ use crate::Identity;
 pub(crate) struct Effects {
     /// The moment of the call, µs.
     pub(crate) now_us: u64,
-    pub(crate) datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    pub(crate) datagrams: Vec<Datagram>,
     pub(crate) notices: Vec<Notice>,
     timers: Timers,
+}
+
+/// What is to be sent, before it is sealed.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(crate) to: SocketAddr,
+    pub(crate) gossip: Vec<u8>,
+    /// Set if it tells this member that it counts as down.
+    pub(crate) is_death_notice_of: Option<Identity>,
 }
 
 /// What foca noticed.
@@ -25,6 +34,8 @@ pub(crate) enum Notice {
     Down(Identity),
     /// At one address, a life took the place of another. Says nothing of whether it is up.
     Replaced { old: Identity, new: Identity },
+    /// This member sees others, after it saw none or was renewed.
+    Joined,
     /// This member was declared down, and is now another life.
     Renewed,
     /// This member's probe was not answered.
@@ -48,6 +59,10 @@ impl Effects {
         self.timers.deadline_us()
     }
 
+    pub(crate) fn send(&mut self, to: &Identity, gossip: Vec<u8>) {
+        self.datagrams.push(Datagram { to: to.address(), gossip, is_death_notice_of: None });
+    }
+
     /// Forgets all timers.
     pub(crate) fn stop(&mut self) {
         self.timers = Timers::default();
@@ -56,7 +71,7 @@ impl Effects {
 
 impl Runtime<Identity> for Effects {
     fn notify(&mut self, notification: Notification<'_, Identity>) {
-        self.notices.push(match notification {
+        let notice = match notification {
             Notification::MemberUp(identity) => Notice::Up(identity.clone()),
             Notification::MemberDown(identity) => Notice::Down(identity.clone()),
             Notification::Rename(old, new) => {
@@ -71,15 +86,20 @@ impl Runtime<Identity> for Effects {
                 Notice::Answered(src.clone(), *number)
             }
             Notification::DataReceived(Header { src, .. }) => Notice::Heard(src.clone()),
-            Notification::DataSent(_)
-            | Notification::Active
-            | Notification::Idle
-            | Notification::Defunct => return,
-        });
+            Notification::DataSent(Header { dst, message: Message::TurnUndead, .. }) => {
+                if let Some(datagram) = self.datagrams.last_mut() {
+                    datagram.is_death_notice_of = Some(dst.clone());
+                }
+                return;
+            }
+            Notification::Active => Notice::Joined,
+            Notification::DataSent(_) | Notification::Idle | Notification::Defunct => return,
+        };
+        self.notices.push(notice);
     }
 
     fn send_to(&mut self, to: Identity, data: &[u8]) {
-        self.datagrams.push((to.address(), data.to_vec()));
+        self.send(&to, data.to_vec());
     }
 
     fn submit_after(&mut self, event: Timer<Identity>, after: Duration) {

@@ -7,16 +7,17 @@ use std::{
 
 use bytes::{BufMut as _, Bytes};
 use foca::{Codec as _, Foca, Header, Message, State, Timer};
-use rand::{SeedableRng as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
     Event, Figures, Identity, Keyring, Profile,
     codec::Codec,
     copies::Copies,
-    effects::{Effects, Notice},
+    effects::{Datagram, Effects, Notice},
     envelope::{self, Envelope, Refusal},
     goodbye::Goodbye,
     metadata::{self, Bulletin, Bulletins, Edition},
+    newcomer::Newcomer,
     profile::PACKET_BYTES_MAX,
     requests::Requests,
     roster::Roster,
@@ -60,14 +61,17 @@ pub(crate) struct Engine {
     /// The number of members that the timers are made for.
     size: usize,
     seeds: Seeds,
+    newcomer: Newcomer,
     requests: Requests,
+    rng: StdRng,
     /// Sealed, and not yet taken.
     datagrams: Vec<(SocketAddr, Bytes)>,
     copies: Copies,
     /// The last probe.
     probe: Option<Probe>,
-    /// Whom this member's own probes suspect.
+    /// Whom this member's own probes suspect, and when they are told so next, µs.
     suspects: Vec<Identity>,
+    warning_due_us: u64,
     /// What this member published last, and how many times it has published.
     published: Option<(u64, Bytes)>,
     repeat_due_us: u64,
@@ -107,11 +111,14 @@ impl Engine {
             profile,
             size: 1,
             seeds: Seeds::new(profile.timers(), now.us),
+            newcomer: Newcomer::new(profile.timers()),
             requests: Requests::new(profile.timers()),
+            rng: StdRng::seed_from_u64(seed.wrapping_add(1)),
             datagrams: Vec::new(),
             copies: Copies::new(profile.timers()),
             probe: None,
             suspects: Vec::new(),
+            warning_due_us: u64::MAX,
             published: None,
             repeat_due_us: u64::MAX,
             renewal: (0, 0),
@@ -155,8 +162,15 @@ impl Engine {
             return goodbye.due_us;
         }
         let timer = self.effects.deadline_us().unwrap_or(u64::MAX);
-        let others = [self.seeds.due_us, self.requests.due_us, self.repeat_due_us];
-        others.into_iter().fold(timer.min(self.copies.due_us()), u64::min)
+        let others = [
+            self.copies.due_us(),
+            self.seeds.due_us,
+            self.newcomer.due_us,
+            self.requests.due_us,
+            self.repeat_due_us,
+            self.warning_due_us,
+        ];
+        others.into_iter().fold(timer, u64::min)
     }
 
     /// Where the members are that this one announces itself to.
@@ -209,7 +223,9 @@ impl Engine {
         }
         self.datagrams.extend(self.copies.take_due(now.us));
         self.announce(now);
+        self.ask_for_members(now);
         self.request(now);
+        self.warn_suspects(now);
         if self.repeat_due_us <= now.us {
             self.republish(now);
         }
@@ -255,6 +271,45 @@ impl Engine {
         }
     }
 
+    /// A newcomer is told of a few members at a time: it asks on until it knows all.
+    fn ask_for_members(&mut self, now: Now) {
+        if now.us < self.newcomer.due_us {
+            return;
+        }
+        let count = self.foca.num_members();
+        let place = self.rng.random_range(0..count.max(1));
+        let member = self.foca.iter_members().nth(place).map(|member| member.id().clone());
+        if let Some(member) = member
+            && let Err(error) = self.foca.announce(member, &mut self.effects)
+        {
+            tracing::debug!(%error, "members cannot be asked for");
+        }
+        self.newcomer.on_asked(count, now.us);
+    }
+
+    /// Tells those that this member's own probes suspect, so that they refute at once: a rumour may take
+    /// too long to reach them, and their answer to come back (Lifeguard §IV-C).
+    fn warn_suspects(&mut self, now: Now) {
+        if now.us < self.warning_due_us {
+            return;
+        }
+        let pause_us = 1_000 * self.profile.timers().gossip_ms;
+        self.warning_due_us = if self.suspects.is_empty() { u64::MAX } else { now.us + pause_us };
+        for suspect in self.suspects.clone() {
+            let mut members = self.foca.iter_membership_state();
+            let member = members.find(|member| *member.id() == suspect).cloned();
+            let Some(member) = member.filter(|member| member.state() == State::Suspect) else {
+                continue;
+            };
+            // The answer to a ping carries the incarnation that refutes. No probe has this number now.
+            let number = self.probe.as_ref().map_or(0, |probe| probe.number.wrapping_add(128));
+            let mut gossip = message(self.foca.identity(), &suspect, Message::Ping(number));
+            gossip.put_u16(1);
+            Codec.encode_member(&member, &mut gossip).expect("a member fits behind a header");
+            self.effects.send(&suspect, gossip);
+        }
+    }
+
     /// Asks for metadata that this member lacks.
     fn request(&mut self, now: Now) {
         if now.us < self.requests.due_us {
@@ -297,7 +352,7 @@ impl Engine {
         let mut gossip = message(self.foca.identity(), to, Message::Broadcast);
         gossip.put_u16(u16::try_from(item.len()).expect("an item fits into a datagram"));
         gossip.put_slice(item);
-        self.effects.datagrams.push((to.address(), gossip));
+        self.effects.send(to, gossip);
     }
 
     /// Draws the consequences of a call of foca's, until there are no more.
@@ -310,31 +365,44 @@ impl Engine {
         self.on_bulletins();
         self.seeds.on_company(self.is_alone(), now.us);
         self.fit_timers();
-        for (to, gossip) in std::mem::take(&mut self.effects.datagrams) {
-            let datagram = self.envelope.close(&gossip, now.wall_ms);
-            self.copies.add(to, envelope::copy(&datagram).into(), now.us);
-            self.datagrams.push((to, datagram.into()));
+        for datagram in std::mem::take(&mut self.effects.datagrams) {
+            self.send(datagram, now);
         }
+    }
+
+    /// foca 2.0.0 sends a death notice at the end of every suspicion, also of one that was refuted
+    /// (`Timer::ChangeSuspectToDown`), which would make a living member renew itself: it is not sent.
+    fn send(&mut self, datagram: Datagram, now: Now) {
+        let Datagram { to, gossip, is_death_notice_of } = datagram;
+        let state = is_death_notice_of.and_then(|member| self.state_of(&member));
+        if matches!(state, Some(State::Alive | State::Suspect)) {
+            return;
+        }
+        let datagram = self.envelope.close(&gossip, now.wall_ms);
+        self.copies.add(to, envelope::copy(&datagram).into(), now.us);
+        self.datagrams.push((to, datagram.into()));
     }
 
     fn on_notice(&mut self, notice: Notice, now: Now) {
         match notice {
             Notice::Up(identity) => self.on_up(&identity, now),
-            Notice::Down(identity) => write(&self.roster).on_down(&identity, now.wall_ms),
+            Notice::Down(identity) => self.on_down(&identity, now),
             Notice::Replaced { old, new } => {
                 let is_up = self.state_of(&new).is_some_and(|state| state != State::Down);
                 if old.name() != new.name() || !is_up {
-                    write(&self.roster).on_down(&old, now.wall_ms);
+                    self.on_down(&old, now);
                 }
                 if is_up {
                     self.on_up(&new, now);
                 }
             }
+            Notice::Joined => self.newcomer.on_joined(now.us),
             Notice::Renewed => self.on_renewed(now),
             Notice::ProbeFailed(identity) => {
                 self.figures.probes_failed += 1;
                 if write(&self.roster).on_probe_failed(&identity, now.wall_ms) {
                     self.suspects.push(identity);
+                    self.warning_due_us = now.us;
                 }
             }
             Notice::Probed(of, number) => {
@@ -365,6 +433,18 @@ impl Engine {
             self.requests.on_lack(now.us);
         }
         write(&self.roster).on_up(identity, metadata, now.wall_ms);
+    }
+
+    /// Of several lives under one name the latest of the living is shown.
+    fn on_down(&mut self, identity: &Identity, now: Now) {
+        write(&self.roster).on_down(identity, now.wall_ms);
+        let living = self.foca.iter_members().map(foca::Member::id);
+        let namesakes = living.chain([self.foca.identity()]);
+        let namesakes = namesakes.filter(|other| other.name() == identity.name());
+        let latest = namesakes.max_by_key(|other| other.incarnation()).cloned();
+        if let Some(latest) = latest {
+            self.on_up(&latest, now);
+        }
     }
 
     fn on_heard(&mut self, identity: &Identity, now: Now) {
@@ -433,15 +513,11 @@ impl Engine {
     /// Makes the timers fit the number of members, as far as foca lets them change.
     fn fit_timers(&mut self) {
         let size = self.foca.num_members() + 1;
-        if size == self.size {
-            return;
-        }
-        let key = |config: &foca::Config| (config.suspect_to_down_after, config.max_transmissions);
-        let config = self.profile.config(size);
-        if key(&config) != key(&self.profile.config(self.size)) {
+        if size != self.size {
+            self.size = size;
+            let config = self.profile.config(size);
             self.foca.set_config(config).expect("what foca does not let change is the same");
         }
-        self.size = size;
     }
 
     fn on_refusal(&mut self, refusal: Refusal) {

@@ -24,6 +24,7 @@ mod member;
 mod membership;
 mod metadata;
 mod net;
+mod newcomer;
 mod options;
 mod profile;
 mod replay;

@@ -83,7 +83,7 @@ impl Profile {
             // Without these three, two sides of a healed partition never speak again.
             notify_down_members: true,
             periodic_announce: every(10_000, 1),
-            periodic_announce_to_down_members: every(5_000, 3),
+            periodic_announce_to_down_members: every(2_000, 3),
             periodic_gossip: every(timers.gossip_ms, 3),
         }
     }

@@ -10,7 +10,7 @@ const ASKED_MAX: usize = 4;
 /// The longest pause between two rounds, µs: there may be members that never publish.
 const PAUSE_US_MAX: u64 = 8_000_000;
 
-/// A few members at a time, each in turn by name, after pauses that double while nobody new comes.
+/// A few members at a time, each in turn by name, after pauses that double while nobody answers.
 #[derive(Debug)]
 pub(crate) struct Requests {
     /// When the next round is due, µs.
@@ -19,12 +19,14 @@ pub(crate) struct Requests {
     first_us: u64,
     /// The name that was asked last.
     last: Option<Arc<str>>,
+    /// How many lacked at the last round.
+    lacking: usize,
 }
 
 impl Requests {
     pub(crate) fn new(timers: Timers) -> Self {
         let first_us = 2_000 * timers.gossip_ms;
-        Self { due_us: u64::MAX, pause_us: first_us, first_us, last: None }
+        Self { due_us: u64::MAX, pause_us: first_us, first_us, last: None, lacking: 0 }
     }
 
     /// A member came whose metadata is not there yet; gossip gets a moment to bring it.
@@ -40,6 +42,9 @@ impl Requests {
         lacking: impl Iterator<Item = &'a Identity>,
     ) -> Vec<Identity> {
         let mut lacking: Vec<&Identity> = lacking.collect();
+        if std::mem::replace(&mut self.lacking, lacking.len()) > lacking.len() {
+            self.pause_us = self.first_us;
+        }
         if lacking.is_empty() {
             self.due_us = u64::MAX;
             return Vec::new();
@@ -83,9 +88,10 @@ mod tests {
         assert_eq!(requests.due_us, 200_000);
         let chosen = requests.take_due(200_000, members.iter());
         assert_eq!(names(&chosen), ["n5", "n6", "n1", "n2"]);
-        assert_eq!(requests.due_us, 400_000, "the pauses double");
+        assert_eq!(requests.due_us, 400_000, "nobody answers: the pauses double");
         let chosen = requests.take_due(400_000, members[5..].iter());
         assert_eq!(names(&chosen), ["n6"]);
+        assert_eq!(requests.due_us, 500_000, "five have answered");
         assert!(requests.take_due(800_000, [].iter()).is_empty());
         assert_eq!(requests.due_us, u64::MAX, "nothing is lacking");
     }

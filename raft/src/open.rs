@@ -182,8 +182,8 @@ impl<S: StateMachine> Parts<S> {
             tasks::bootstrap(bootstrapper.clone(), raft.clone(), callers.clone(), seed, failure),
             tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
         ];
-        let changer = Changer { raft: raft.clone(), me: me.clone(), dialer: dialer.clone() };
-        tasks.push(change::finish_interrupted(changer, changes.clone()));
+        let finisher = Changer { raft: raft.clone(), me: me.clone(), dialer: dialer.clone() };
+        tasks.push(change::finish_interrupted(finisher, changes.clone()));
         tasks.extend(listening);
         let applied = machine.applied();
         let room = Arc::new(Semaphore::new(ROOM_KIB));

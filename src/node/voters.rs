@@ -98,7 +98,7 @@ impl Handle {
                 }
             };
             match handed {
-                Some(Err(ChangeError::NotLeader { .. })) | Some(Ok(())) | None => {}
+                Some(Err(ChangeError::NotLeader { .. }) | Ok(())) | None => {}
                 Some(Err(refused)) => return Ok(Err(refused)),
             }
             if Instant::now() >= deadline {
@@ -148,8 +148,7 @@ impl Node {
         let is_over = |state: &ChangeState| matches!(state, ChangeState::Ended(_));
         // Either way the state says how far it is.
         drop(timeout(wait, state.wait_for(is_over)).await.map(drop));
-        let state = state.borrow().clone();
-        state
+        ChangeState::clone(&state.borrow())
     }
 
     fn is_own_removal(&self, change: &Change) -> bool {

@@ -389,12 +389,10 @@ impl<S: StateMachine> Changer<S> {
             };
             match refused {
                 RaftError::Fatal(_) => return Err(ChangeError::Stopped),
-                RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-                    return Err(ChangeError::NotLeader { leader: forward.leader_node });
-                }
-                RaftError::APIError(ClientWriteError::LogEntryDiscarded(forward)) => {
-                    return Err(ChangeError::NotLeader { leader: forward.leader_node });
-                }
+                RaftError::APIError(
+                    ClientWriteError::ForwardToLeader(forward)
+                    | ClientWriteError::LogEntryDiscarded(forward),
+                ) => return Err(ChangeError::NotLeader { leader: forward.leader_node }),
                 // One that was appended before is not committed yet, or the leader is new.
                 RaftError::APIError(ClientWriteError::ChangeMembershipError(
                     ChangeMembershipError::InProgress(_)
@@ -433,17 +431,17 @@ fn is_joint<S: StateMachine>(raft: &Raft<S>) -> bool {
 
 /// Finishes the joint configuration that an earlier leader left, as soon as this replica leads.
 pub(crate) fn finish_interrupted<S: StateMachine>(
-    changer: Changer<S>,
+    steps: Changer<S>,
     changes: Changes,
 ) -> JoinHandle<()> {
     spawn(async move {
-        let mut metrics = changer.raft.metrics();
+        let mut metrics = steps.raft.metrics();
         loop {
             let leads = metrics.borrow_watched().state == ServerState::Leader;
-            if leads && is_joint(&changer.raft) && !changes.is_busy() {
-                match changer.settle().await {
+            if leads && is_joint(&steps.raft) && !changes.is_busy() {
+                match steps.settle().await {
                     Ok(()) => {
-                        tracing::info!("finished a change of the voters that was interrupted")
+                        tracing::info!("finished a change of the voters that was interrupted");
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot finish an interrupted change of the voters");

@@ -1,7 +1,7 @@
 //! All lifelines of one voter.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -180,11 +180,11 @@ impl<S: StateMachine> Lifelines<S> {
             stays
         });
         for peer in peers {
-            if !lines.contains_key(&peer) {
+            if let Entry::Vacant(place) = lines.entry(peer) {
                 let (asker, asks) = mpsc::channel(ASKS_MAX);
-                askers.insert(peer.id, asker);
-                let line = in_scope(line::keep(self.clone(), peer.clone(), asks));
-                lines.insert(peer, tasks.spawn(line));
+                askers.insert(place.key().id, asker);
+                let line = in_scope(line::keep(self.clone(), place.key().clone(), asks));
+                place.insert(tasks.spawn(line));
             }
         }
         while tasks.try_join_next().is_some() {}

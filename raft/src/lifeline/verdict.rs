@@ -76,15 +76,16 @@ mod tests {
     const LEADER: PeerId = 9;
     const ME: PeerId = 2;
 
-    fn log(term: u64, index: u64) -> Option<LogId> {
-        Some(LogId::new(Vote::new(term, 0).leader_id.to_committed(), index))
+    fn log(term: u64, index: u64) -> LogId {
+        LogId::new(Vote::new(term, 0).leader_id.to_committed(), index)
     }
 
     fn me() -> Asker {
-        Asker { id: ME, last_log_id: log(5, 10) }
+        Asker { id: ME, last_log_id: Some(log(5, 10)) }
     }
 
-    fn deaf(last_log_id: Option<LogId>) -> Answer {
+    fn deaf(last_log_id: LogId) -> Answer {
+        let last_log_id = Some(last_log_id);
         Answer { hears: false, vote: Vote::new_committed(TERM, LEADER), last_log_id }
     }
 

@@ -23,12 +23,13 @@ impl GossipFigures {
     }
 
     /// The datagrams by what became of them.
-    pub fn datagrams(&self) -> [(&'static str, u64); 8] {
+    pub fn datagrams(&self) -> [(&'static str, u64); 9] {
         let layer = &self.layer;
         let dropped = layer.dropped_malformed
             + layer.dropped_unopened
             + layer.dropped_stale
             + layer.dropped_replayed
+            + layer.dropped_copies
             + layer.dropped_refused;
         [
             ("sent", layer.sent),
@@ -38,6 +39,7 @@ impl GossipFigures {
             ("unopened", layer.dropped_unopened),
             ("stale", layer.dropped_stale),
             ("replayed", layer.dropped_replayed),
+            ("copies", layer.dropped_copies),
             ("refused", layer.dropped_refused),
         ]
     }

@@ -242,7 +242,7 @@ impl World {
             return;
         }
         node.wake_us = u64::MAX;
-        self.turn(place, |engine, now| engine.on_time(now));
+        self.turn(place, Engine::on_time);
     }
 
     pub(super) fn now(&self, place: usize) -> Now {
