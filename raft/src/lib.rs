@@ -8,12 +8,15 @@
 //! | [`log`], [`snapshots`], [`directory`] | what is on disk |
 //! | `consensus` | openraft, and the adapters around it |
 //! | `transport` | frames, connections, who is at the other end |
+//! | `lifeline` | voters that listen to each other, for a failover faster than the timers |
 //! | `bootstrap` | how fresh nodes become one cluster |
+//! | [`change`] | who votes, changed while it runs |
 //!
 //! `DESIGN.md` beside this crate tells the whole in three pages.
 
 mod bootstrap;
 pub mod call;
+pub mod change;
 mod codec;
 mod consensus;
 pub mod directory;
@@ -21,6 +24,7 @@ pub mod disk;
 pub mod error;
 #[cfg(test)]
 mod golden;
+mod lifeline;
 pub mod log;
 pub mod machine;
 pub mod net;
@@ -34,12 +38,13 @@ mod tasks;
 mod transport;
 
 pub use call::CallHandler;
+pub use change::{Change, ChangeError, ChangePhase, ChangeProgress, ChangeState, Changed};
 pub use disk::{Disk, File};
 pub use error::{CallError, OpenError, ProposeError, ReadError};
 pub use machine::{LogIndex, MachineError, StateMachine};
 pub use net::{Connection, Listener, Net};
-pub use options::{Bootstrap, Environment, Options, Timing};
+pub use options::{Bootstrap, Environment, Lifeline, Options, Timing};
 pub use peer::{Peer, PeerId};
 pub use replica::{ENTRY_BYTES_MAX, Replica};
-pub use status::{Progress, Quorum, Role, Status};
+pub use status::{Progress, Quorum, Role, Status, Stood, Suspicion};
 pub use transport::os_net::OsNet;

@@ -1,12 +1,12 @@
 //! The network as the transport sees it, so that simulation can put its own in place.
 
-use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin};
+use std::{any::Any, fmt, future::Future, io, net::SocketAddr, pin::Pin};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A byte stream in both directions.
-pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+pub trait Connection: AsyncRead + AsyncWrite + Any + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Any + Send + Unpin> Connection for T {}
 
 /// A boxed future, as the object-safe methods below return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -17,6 +17,15 @@ pub trait Net: fmt::Debug + Send + Sync + 'static {
     fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>>;
     /// Listens on `address`.
     fn listen(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>>;
+    /// Moves a connection of this network to the runtime that this is called on: a socket becomes
+    /// ready by the threads of the runtime it belongs to, however busy those are. As it is where
+    /// there is only one runtime.
+    ///
+    /// # Errors
+    /// When the runtime does not take it; it is closed then.
+    fn adopt(&self, connection: Box<dyn Connection>) -> io::Result<Box<dyn Connection>> {
+        Ok(connection)
+    }
 }
 
 /// A bound socket.

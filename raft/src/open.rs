@@ -6,12 +6,16 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     CallHandler, Disk, Environment, Listener, LogIndex, Net, OpenError, Options, Peer, PeerId,
-    StateMachine,
+    StateMachine, Stood,
     bootstrap::Bootstrapper,
+    change::{self, Changer, Changes},
     consensus::{
         Raft,
         blocking::Blocking,
@@ -21,6 +25,7 @@ use crate::{
         network::Network,
     },
     directory::{self, DataDirectory},
+    lifeline::{self, Lifelines},
     log::{Log, LogOptions, Recovered},
     replica::{Inner, ROOM_KIB, Running},
     snapshots::SnapshotStore,
@@ -28,6 +33,7 @@ use crate::{
     transport::{
         append_server::Lanes,
         caller::Callers,
+        heard::Heard,
         link::{Dialer, Identity},
         server::{self, Server},
         snapshot_server::SnapshotIntake,
@@ -56,7 +62,8 @@ pub(crate) async fn open<S: StateMachine>(
 
     let identity = Arc::new(identity(&options, directory.identity().peer_id));
     let network = network(&options, net, identity.clone(), blocking);
-    let callers = network.callers.clone();
+    let (callers, dialer) = (network.callers.clone(), network.dialer.clone());
+    let polls = network.polls.clone();
     let how = options.bootstrap.clone();
     let (failure, failed) = watch::channel(None);
     let bootstrapper =
@@ -64,6 +71,7 @@ pub(crate) async fn open<S: StateMachine>(
 
     let log_store = LogStore::new(log.clone(), &recovered, blocking);
     let log_store = log_store.map_err(|source| cannot("read the log", source))?;
+    let opened_in = log_store.voted_term();
     let machine = MachineStore::new(machine, snapshots.clone(), blocking, failure.clone());
     let tail = last_index(&recovered);
     let config = config(&options)?;
@@ -73,8 +81,38 @@ pub(crate) async fn open<S: StateMachine>(
     // A snapshot that was installed may reach beyond a log that was not purged yet.
     let recovery = tasks::Recovery::up_to(tail.max(*machine.applied().borrow()));
     let bootstrapper = Arc::new(bootstrapper);
-    let parts =
-        Parts { identity, raft, callers, bootstrapper, log, recovery, snapshots, failure, failed };
+    let heard = Arc::new(Heard::new());
+    let stood = watch::Sender::new(None);
+    let lifelines = options.lifeline.map(|lifeline| {
+        Lifelines::start(lifeline::Parts {
+            options: lifeline,
+            raft: raft.clone(),
+            dialer: dialer.clone(),
+            polls,
+            opened_in,
+            timing: options.timing,
+            last_heard: heard.latest(),
+            stood: stood.clone(),
+            blocking,
+        })
+    });
+    let lifelines =
+        lifelines.transpose().map_err(|source| cannot("start the lifeline's thread", source))?;
+    let parts = Parts {
+        identity,
+        raft,
+        callers,
+        dialer,
+        bootstrapper,
+        log,
+        recovery,
+        snapshots,
+        failure,
+        failed,
+        lifelines,
+        heard,
+        stood,
+    };
     Ok(parts.start(&options, blocking, listener, machine, calls, &mut rng))
 }
 
@@ -83,6 +121,7 @@ struct Parts<S: StateMachine> {
     identity: Arc<Identity>,
     raft: Raft<S>,
     callers: Arc<Callers>,
+    dialer: Arc<Dialer>,
     bootstrapper: Arc<Bootstrapper>,
     log: Log,
     recovery: tasks::Recovery,
@@ -90,6 +129,11 @@ struct Parts<S: StateMachine> {
     /// Why this replica cannot go on.
     failure: watch::Sender<Option<String>>,
     failed: watch::Receiver<Option<String>>,
+    lifelines: Option<(Arc<Lifelines<S>>, JoinHandle<()>)>,
+    /// Who last sent an append or a heartbeat, and when it came.
+    heard: Arc<Heard>,
+    /// When this replica last stood because of a suspicion. Held so that it stays open.
+    stood: watch::Sender<Option<Stood>>,
 }
 
 impl<S: StateMachine> Parts<S> {
@@ -103,14 +147,17 @@ impl<S: StateMachine> Parts<S> {
         rng: &mut StdRng,
     ) -> Inner<S> {
         let Self { identity, raft, callers, bootstrapper, log, recovery, snapshots, .. } = self;
+        let (dialer, changes) = (self.dialer, Changes::default());
         let (failure, failed) = (self.failure, self.failed);
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
         let (stop, stops) = watch::channel(());
-        let (heard, last_heard) = watch::channel(None);
+        let (heard, stood) = (self.heard, self.stood.subscribe());
+        let (lifelines, listening) = self.lifelines.unzip();
         let limit = Duration::from_millis(2 * options.timing.election_max_ms);
-        let silence = tasks::Silence::new(last_heard, limit, stall(options));
-        let (status, observer) = tasks::observe(&raft, identity.clone(), recovery, silence, failed);
+        let silence = tasks::Silence::new(heard.latest(), limit, stall(options));
+        let (status, observer) =
+            tasks::observe(&raft, identity.clone(), recovery, silence, stood, failed);
         let server = Server {
             identity,
             raft: raft.clone(),
@@ -123,17 +170,21 @@ impl<S: StateMachine> Parts<S> {
                 failure.clone(),
             ),
             lanes: Lanes::default(),
-            heard,
+            lifelines: lifelines.clone(),
+            heard: heard.clone(),
             said_refused: Mutex::default(),
         };
         let server = server::listen(Arc::new(server), listener, stops);
         let seed = rng.random();
         let due = options.snapshot_log_bytes;
-        let tasks = vec![
+        let mut tasks = vec![
             observer,
-            tasks::bootstrap(bootstrapper, raft.clone(), callers.clone(), seed, failure),
+            tasks::bootstrap(bootstrapper.clone(), raft.clone(), callers.clone(), seed, failure),
             tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
         ];
+        let changer = Changer { raft: raft.clone(), me: me.clone(), dialer: dialer.clone() };
+        tasks.push(change::finish_interrupted(changer, changes.clone()));
+        tasks.extend(listening);
         let applied = machine.applied();
         let room = Arc::new(Semaphore::new(ROOM_KIB));
         let running = Mutex::new(Some(Running { server, stop, tasks }));
@@ -142,10 +193,15 @@ impl<S: StateMachine> Parts<S> {
             raft,
             machine,
             callers,
+            dialer,
+            changes,
+            lifelines,
+            heard,
             status,
             applied,
             log,
             room,
+            bootstrapper,
             directory,
             blocking,
             seeds: AtomicU64::new(rng.random()),
@@ -217,7 +273,7 @@ fn network(
     let deadline = (2 * election).max(Duration::from_millis(250));
     let dialer = Arc::new(Dialer { net, identity, deadline });
     let callers = Arc::new(Callers::new(dialer.clone()));
-    Network { dialer, callers, stall: stall(options), blocking }
+    Network { dialer, callers, stall: stall(options), blocking, polls: Arc::default() }
 }
 
 /// After so long without an answer to its appends, a peer counts as gone.

@@ -9,6 +9,8 @@ use crate::{Disk, Net, OpenError};
 pub enum Bootstrap {
     /// A cluster of this one voter, at once.
     Alone,
+    /// Founds none and is in no set: waits until the leader of a cluster takes it in.
+    Join,
     /// Finds `voters` fresh nodes through the addresses in `seeds` (its own may be among them), has
     /// all of them promise themselves to one set, and the least of them initialises that set.
     Expect {
@@ -32,6 +34,15 @@ pub struct Timing {
     pub election_max_ms: u64,
 }
 
+/// How voters listen to each other beside Raft (see `DESIGN.md`, "The lifeline").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifeline {
+    /// How often each other voter is asked for a sign of life, ms.
+    pub ping_ms: u64,
+    /// A peer from which nothing has come for this long counts as silent, ms.
+    pub silence_ms: u64,
+}
+
 /// What a replica is told when it opens.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -49,6 +60,9 @@ pub struct Options {
     pub bootstrap: Bootstrap,
     /// The timers.
     pub timing: Timing,
+    /// Makes a failover faster than the timers; `None` leaves it to them. It counts only between
+    /// voters that all have it.
+    pub lifeline: Option<Lifeline>,
     /// A log segment's size, bytes.
     pub segment_bytes: u64,
     /// A snapshot is due when the log since the last one has outgrown this and that snapshot.
@@ -80,6 +94,29 @@ impl Timing {
     }
 }
 
+impl Lifeline {
+    /// For [`Timing::lan`].
+    pub fn lan() -> Self {
+        Self { ping_ms: 15, silence_ms: 120 }
+    }
+
+    /// For [`Timing::wide`]: a round trip and its jitter must fit into the silence.
+    pub fn wide() -> Self {
+        Self { ping_ms: 25, silence_ms: 200 }
+    }
+
+    fn fault(self) -> Option<String> {
+        let Self { ping_ms, silence_ms } = self;
+        let is_sound = ping_ms > 0 && silence_ms >= 2 * ping_ms && silence_ms <= SILENCE_MS_MAX;
+        (!is_sound).then(|| {
+            format!(
+                "a lifeline's silence, {silence_ms} ms, must be two pings ({ping_ms} ms) at least \
+                 and {SILENCE_MS_MAX} ms at most"
+            )
+        })
+    }
+}
+
 impl Options {
     /// Judges what a type cannot.
     ///
@@ -102,7 +139,7 @@ impl Options {
                  {election_min_ms} ms < greatest election timeout {election_max_ms} ms"
             ))
         } else {
-            self.bootstrap.fault()
+            self.lifeline.and_then(Lifeline::fault).or_else(|| self.bootstrap.fault())
         };
         fault.map_or(Ok(()), |fault| Err(OpenError::Options(fault)))
     }
@@ -122,5 +159,7 @@ impl Bootstrap {
     }
 }
 
+/// Timers are long done by then.
+const SILENCE_MS_MAX: u64 = 60_000;
 /// More voters make every write slower and nothing safer.
-const VOTERS_MAX: usize = 15;
+pub(crate) const VOTERS_MAX: usize = 15;

@@ -1,6 +1,6 @@
 //! What a replica says of itself.
 
-use crate::{LogIndex, Peer};
+use crate::{LogIndex, Peer, PeerId};
 
 /// What a replica does at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,8 +43,37 @@ pub struct Status {
     pub applied_index: LogIndex,
     /// The last index in its newest snapshot.
     pub snapshot_index: LogIndex,
+    /// When it last stood for election before its timer told it to, and why; `None` when it never did
+    /// since it opened.
+    pub stood: Option<Stood>,
     /// Why it stopped for good, if it did.
     pub failure: Option<String>,
+}
+
+/// A replica stood for election because a quorum, itself included, did not hear the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stood {
+    /// The term that it would lead.
+    pub term: u64,
+    /// The leader that it suspected.
+    pub leader: PeerId,
+    /// Why it did.
+    pub suspicion: Suspicion,
+}
+
+/// Why a voter does not hear a leader any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicion {
+    /// Its machine refuses connections to it: the process is gone, the kernel is there.
+    Refused,
+    /// It answers, and it was started after it had led.
+    Restarted,
+    /// Nothing comes from it.
+    Silent {
+        /// Whether its machine took a connection meanwhile. That of a process that hangs does; one that
+        /// is cut off, or without power, does not.
+        takes_connections: bool,
+    },
 }
 
 /// A leader's standing with those who follow it, at one moment.

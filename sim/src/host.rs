@@ -18,7 +18,7 @@ use quorate::{
     },
     queue::{self, AttemptEnd, Filter, State},
 };
-use raft::{Bootstrap, Timing, disk::MemoryDisk};
+use raft::{Bootstrap, Lifeline, Timing, disk::MemoryDisk};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -183,6 +183,7 @@ impl Body {
                     only: None,
                 },
                 timing: Timing { heartbeat_ms: 30, election_min_ms: 150, election_max_ms: 300 },
+                lifeline: Some(Lifeline::lan()),
                 segment_bytes: SEGMENT_BYTES,
                 snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
                 kept_entries: KEPT_ENTRIES,
@@ -190,6 +191,7 @@ impl Body {
             limits: Limits::default(),
             // A simulated disk has no size.
             disk_reserve_bytes: 0,
+            gossip: None,
         };
         let disk = Arc::clone(&self.disk);
         let environment = Environment {

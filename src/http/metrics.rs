@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{answer::Failure, call::Call};
 use crate::{
-    node::{Consistency, Figures, Status},
+    node::{Consistency, Figures, GossipFigures, Kind, MemberState, Status},
     queue::{JobState, QueueName, QueueTotals, Rev, Totals, WallMs},
 };
 
@@ -78,7 +78,46 @@ fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
     }
     let help = "Changes of leader that this node saw since it started, by their cause";
     registry.register("leader_changes", help, changes);
+    let gap = Decimal::default();
+    gap.set(seconds(status.changes.first().map_or(0, |change| change.gap_ms)));
+    let help = "For how long there was no leader at the last change, as this node saw it";
+    registry.register_with_unit("write_gap", help, Unit::Seconds, gap);
     register_under_way(registry, figures);
+    if let Some(gossip) = &figures.gossip {
+        register_gossip(registry, gossip);
+    }
+}
+
+fn register_gossip(registry: &mut Registry, figures: &GossipFigures) {
+    let members = Family::<Labels<2>, Gauge>::default();
+    for state in MemberState::ALL {
+        for kind in Kind::ALL.map(Some).into_iter().chain([None]) {
+            let count = figures.members.get(&(state, kind)).copied().unwrap_or(0);
+            let kind = kind.map_or("unknown", Kind::as_str);
+            let labels = [("state", state.as_str().to_owned()), ("kind", kind.to_owned())];
+            members.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+    let help = "Members that gossip knows, by their state and kind";
+    registry.register("member_state", help, members);
+    let datagrams = Family::<Labels<1>, Counter>::default();
+    for (fate, count) in figures.datagrams() {
+        datagrams.get_or_create(&[("fate", fate.to_owned())]).inc_by(count);
+    }
+    let help = "Datagrams of gossip since the node started, by what became of them";
+    registry.register("gossip_datagrams", help, datagrams);
+    let failed = Counter::<u64>::default();
+    failed.inc_by(figures.probes_failed());
+    let help = "Probes of this node that a member did not answer, directly or through others";
+    registry.register("gossip_failed_probes", help, failed);
+    let rejoins = Counter::<u64>::default();
+    rejoins.inc_by(figures.rejoins());
+    let help = "How often others declared this node down, and it went on";
+    registry.register("gossip_rejoins", help, rejoins);
+    let unreadable = Counter::<u64>::default();
+    unreadable.inc_by(figures.unreadable_cards);
+    let help = "What members said of themselves and this version cannot read";
+    registry.register("gossip_unreadable_cards", help, unreadable);
 }
 
 fn register_wall_clock(registry: &mut Registry, figures: &Figures) {

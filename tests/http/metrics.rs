@@ -66,7 +66,8 @@ fn assert_counts(scrape: &Scrape, expected: &[(&str, f64)]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_are_those_of_the_manual() {
-    let site = Setup { disk_reserve_bytes: 1, ..Setup::default() }.start().await;
+    let gossip = Some(vec![]);
+    let site = Setup { disk_reserve_bytes: 1, gossip, ..Setup::default() }.start().await;
     site.until_ready().await;
     site.done("/work/add", r#"{"n": 1}"#).await;
     site.get("/no/such/path").await.failed(404, "not_found");

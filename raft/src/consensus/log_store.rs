@@ -74,6 +74,11 @@ impl LogStore {
         Ok(Self { log, marks: Arc::new(Mutex::new(marks)), blocking })
     }
 
+    /// The term of the last vote, 0 before the first.
+    pub(crate) fn voted_term(&self) -> u64 {
+        self.marks().vote.map_or(0, |vote| vote.leader_id.term)
+    }
+
     fn marks(&self) -> MutexGuard<'_, Marks> {
         self.marks.lock().expect("no holder of this lock panics")
     }

@@ -28,6 +28,7 @@ use crate::{
             TransferResponse, TypeConfig, Vote, VoteRequest, VoteResponse,
         },
     },
+    lifeline::polls::Polls,
     snapshots::SnapshotFile,
     transport::{
         append_client::{AppendError, AppendLane},
@@ -54,6 +55,8 @@ pub(crate) struct Network {
     /// A stream of appends that gets no answer for this long is given up.
     pub(crate) stall: Duration,
     pub(crate) blocking: Blocking,
+    /// Where the answers to requests for votes are noted.
+    pub(crate) polls: Arc<Polls>,
 }
 
 /// The way to one peer. Appends, heartbeats and snapshots have a connection of their own, by
@@ -111,7 +114,9 @@ impl NetVote<TypeConfig> for Client {
         rpc: VoteRequest,
         option: RPCOption,
     ) -> Result<VoteResponse, RpcError> {
-        self.ask(Kind::Vote, &rpc, &option).await
+        let response = self.ask(Kind::Vote, &rpc, &option).await?;
+        self.network.polls.on_response(&rpc.vote, self.target.id, &response);
+        Ok(response)
     }
 
     async fn pre_vote(

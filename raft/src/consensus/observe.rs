@@ -82,6 +82,7 @@ pub(crate) fn status(metrics: &RaftMetrics<TypeConfig>, cluster_id: u64, me: &Pe
         commit_index: index(metrics.local_committed),
         applied_index: index(metrics.last_applied),
         snapshot_index: index(metrics.snapshot),
+        stood: None,
         failure,
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// The connections that carry appends and heartbeats, by who dialled them and what for.
+/// The connections of which each peer needs one at a time, by who dialled them and what for.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     lanes: std::sync::Mutex<BTreeMap<(PeerId, Channel), Lane>>,
@@ -44,6 +44,13 @@ pub(crate) struct Place {
     superseded: oneshot::Receiver<()>,
     /// Held while Raft may hold a request of this connection.
     turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Place {
+    /// Waits until a newer connection has come.
+    pub(crate) async fn superseded(&mut self) {
+        let _ = (&mut self.superseded).await;
+    }
 }
 
 impl Lanes {

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    Connection,
+    Connection, Net,
     codec::{self, LIMIT_BYTES},
 };
 
@@ -59,6 +59,12 @@ pub(crate) enum Kind {
     Bootstrap = 14,
     /// Instead of a reply: its deadline passed, or it made no sense here.
     Expired = 15,
+    /// Asks for a sign of life.
+    Ping = 16,
+    /// The sign of life.
+    Pong = 17,
+    /// Asks whether the leader is heard; a reply answers.
+    AskLeader = 18,
 }
 
 impl Kind {
@@ -79,6 +85,9 @@ impl Kind {
             13 => Self::SnapshotInstalled,
             14 => Self::Bootstrap,
             15 => Self::Expired,
+            16 => Self::Ping,
+            17 => Self::Pong,
+            18 => Self::AskLeader,
             _ => return None,
         })
     }
@@ -191,6 +200,20 @@ impl FrameReader {
         let id = frame.get_u64_le();
         Ok(Some(Frame { kind, id, body: frame }))
     }
+}
+
+/// Moves both halves of a connection to the runtime that this is called on (see [`Net::adopt`]).
+///
+/// # Errors
+/// When that runtime does not take it; the connection is closed then.
+pub(crate) fn adopt(
+    net: &dyn Net,
+    reader: FrameReader,
+    writer: FrameWriter,
+) -> io::Result<(FrameReader, FrameWriter)> {
+    let connection = net.adopt(reader.source.unsplit(writer.sink))?;
+    let (source, sink) = tokio::io::split(connection);
+    Ok((FrameReader { source, ..reader }, FrameWriter { sink, ..writer }))
 }
 
 /// The sending half of a connection.
@@ -332,7 +355,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             assert!(Kind::from_byte(byte).is_none_or(|kind| kind as u8 == byte));
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_byte).count(), 15);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_byte).count(), 18);
     }
 
     #[tokio::test]

@@ -49,6 +49,8 @@ pub(crate) enum Channel {
     Heartbeat,
     /// Snapshots.
     Snapshot,
+    /// Signs of life between voters.
+    Lifeline,
 }
 
 /// Who dials, whom it wants, and for what.
@@ -94,6 +96,8 @@ pub(crate) enum Refusal {
     AnotherNode { id: PeerId, label: String },
     #[error("it is in no cluster, and was promised to none with this peer")]
     Fresh,
+    #[error("it keeps no lifelines")]
+    NoLifeline,
 }
 
 /// The answer to a hello.

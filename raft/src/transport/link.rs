@@ -79,6 +79,16 @@ impl Dialer {
 
     async fn dial_now(&self, peer: &Peer, channel: Channel) -> Result<Link, DialError> {
         let connection = self.net.connect(&peer.address).await?;
+        self.introduce(connection, peer, channel).await
+    }
+
+    /// Says hello on a connection to `peer`. The caller sets the deadline.
+    pub(crate) async fn introduce(
+        &self,
+        connection: Box<dyn Connection>,
+        peer: &Peer,
+        channel: Channel,
+    ) -> Result<Link, DialError> {
         let hello = Hello {
             cluster: self.identity.cluster.clone(),
             group: self.identity.group,

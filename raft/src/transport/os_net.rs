@@ -1,6 +1,6 @@
 //! The network of the operating system.
 
-use std::{io, net::SocketAddr};
+use std::{any::Any, io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -36,6 +36,12 @@ impl Net for OsNet {
             socket.bind(address)?;
             Ok(Box::new(OsListener(socket.listen(BACKLOG)?)) as Box<dyn Listener>)
         })
+    }
+
+    fn adopt(&self, connection: Box<dyn Connection>) -> io::Result<Box<dyn Connection>> {
+        let connection: Box<dyn Any> = connection;
+        let stream = connection.downcast::<TcpStream>().expect("every connection of ours is one");
+        Ok(Box::new(TcpStream::from_std(stream.into_std()?)?))
     }
 }
 

@@ -22,11 +22,13 @@ use crate::{
     bootstrap::Bootstrapper,
     codec,
     consensus::{self, Raft, in_scope},
+    lifeline::Lifelines,
     machine::StateMachine,
     transport::{
         append_server::{self, Lanes},
         caller::CallBody,
         frame::{Frame, FrameError, FrameReader, FrameWriter, Kind, WRITE_BYTES},
+        heard::Heard,
         hello::{
             Channel, HELLO_BYTES_MAX, HELLO_DEADLINE, Hello, HelloError, HelloReply, Refusal,
             VERSION, Welcome,
@@ -60,8 +62,10 @@ pub(crate) struct Server<S: StateMachine> {
     pub(crate) calls: Arc<dyn CallHandler>,
     pub(crate) snapshots: SnapshotIntake<S>,
     pub(crate) lanes: Lanes,
+    /// `None` when they are switched off.
+    pub(crate) lifelines: Option<Arc<Lifelines<S>>>,
     /// Who last sent an append or a heartbeat, and when it came.
-    pub(crate) heard: watch::Sender<Option<(PeerId, Instant)>>,
+    pub(crate) heard: Arc<Heard>,
     /// When the log last told of a peer that was refused.
     pub(crate) said_refused: Mutex<Option<Instant>>,
 }
@@ -124,6 +128,8 @@ impl<S: StateMachine> Server<S> {
     ) -> Option<(Hello, FrameReader, FrameWriter)> {
         match timeout(HELLO_DEADLINE, self.greet_now(connection)).await {
             Ok(Ok(greeted)) => Some(greeted),
+            // Others may keep lifelines, and ask again and again.
+            Ok(Err(GreetError::Refused(Refusal::NoLifeline))) => None,
             Ok(Err(GreetError::Refused(refusal))) => {
                 self.say_refused(address, &refusal);
                 None
@@ -184,6 +190,9 @@ impl<S: StateMachine> Server<S> {
         if hello.channel == Channel::Bootstrap {
             return Ok(());
         }
+        if hello.channel == Channel::Lifeline && self.lifelines.is_none() {
+            return Err(Refusal::NoLifeline);
+        }
         let (from, to) = (&hello.from, hello.to);
         self.bootstrapper.admit(hello.cluster_id, from, to, hello.channel).await
     }
@@ -200,7 +209,7 @@ impl<S: StateMachine> Server<S> {
                 let (from, heard) = (hello.from.id, self.heard.clone());
                 append_server::serve(reader, writer, place, |requests| {
                     let requests = requests.inspect(move |_| {
-                        heard.send_replace(Some((from, Instant::now())));
+                        heard.note(from, Instant::now());
                     });
                     self.raft.stream_append(requests).map(Result::ok)
                 })
@@ -210,6 +219,14 @@ impl<S: StateMachine> Server<S> {
                 // A sender that hangs must not keep a new leader's snapshot out.
                 reader.trust(CHUNK_DEADLINE);
                 self.snapshots.serve(hello.from.id, &mut reader, &mut writer).await
+            }
+            Channel::Lifeline => {
+                let lifelines = self.lifelines.clone().ok_or(FrameError::Closed)?;
+                let mut place = self.lanes.enter(hello.from.id, hello.channel);
+                tokio::select! { biased;
+                    () = place.superseded() => Err(FrameError::Closed),
+                    ended = lifelines.answer(reader, writer) => ended,
+                }
             }
             Channel::Bootstrap | Channel::Control | Channel::Calls => {
                 self.serve_requests(hello, &mut reader, &mut writer).await

@@ -103,6 +103,7 @@ impl Node {
             advertise: address.to_string(),
             bootstrap: Bootstrap::Alone,
             timing: Timing { heartbeat_ms: 30, election_min_ms: 150, election_max_ms: 300 },
+            lifeline: None,
             segment_bytes: 1 << 20,
             snapshot_log_bytes: 64 << 20,
             kept_entries: 1_000_000,

@@ -9,6 +9,8 @@ mod cluster;
 mod cut_net;
 mod cut_off;
 mod disks;
+mod lifelines;
 mod register;
 mod replication;
 mod strangers;
+mod voters;

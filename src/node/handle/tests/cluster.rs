@@ -99,8 +99,12 @@ impl Cluster {
             .map(|(number, (address, directory))| {
                 let label = format!("n{number}");
                 let raft = options(*address, directory.path(), &label, bootstrap.clone());
-                let mut options =
-                    NodeOptions { raft, limits: Limits::default(), disk_reserve_bytes: 0 };
+                let mut options = NodeOptions {
+                    raft,
+                    limits: Limits::default(),
+                    disk_reserve_bytes: 0,
+                    gossip: None,
+                };
                 change(&mut options);
                 options
             })
@@ -221,7 +225,8 @@ pub(super) async fn job(node: &Handle, name: &str) -> Option<JobView> {
 pub(super) async fn alone_on_own_threads(directory: &Path) -> Handle {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let raft = options(address, directory, "alone", Bootstrap::Alone);
-    let options = NodeOptions { raft, limits: Limits::default(), disk_reserve_bytes: 0 };
+    let options =
+        NodeOptions { raft, limits: Limits::default(), disk_reserve_bytes: 0, gossip: None };
     let opened = Node::open(options, Environment::of_machine(), RaftRuntime::Own).await;
     opened.unwrap()
 }
@@ -235,6 +240,7 @@ fn options(address: SocketAddr, directory: &Path, label: &str, bootstrap: Bootst
         advertise: address.to_string(),
         bootstrap,
         timing: Timing { heartbeat_ms: 30, election_min_ms: 150, election_max_ms: 300 },
+        lifeline: None,
         segment_bytes: 1 << 20,
         snapshot_log_bytes: 64 << 20,
         kept_entries: 1_000_000,

@@ -93,7 +93,7 @@ async fn a_leader_that_stops_hands_over_and_nobody_notices() {
     for survivor in survivors.clone() {
         told.spawn(async move {
             eventually("the change has its cause", async || {
-                survivor.status().last_change.is_some_and(|change| change.cause == "transfer")
+                survivor.status().changes.iter().any(|change| change.cause == Cause::Transfer)
             })
             .await;
         });
@@ -121,13 +121,13 @@ async fn a_leader_that_is_asked_to_hands_over_under_load() {
 async fn a_crash_and_a_start_are_told_apart() {
     let mut cluster = Cluster::of(3).await;
     for node in cluster.running() {
-        assert_eq!(node.status().last_change.unwrap().cause, "start");
+        assert_eq!(node.status().changes.last().unwrap().cause, Cause::Start);
     }
     let leader = cluster.leader().await;
     cluster.crash(leader).await;
     let next = cluster.node(cluster.leader().await);
     eventually("the change has its cause", async || {
-        next.status().last_change.is_some_and(|change| change.cause == "crash")
+        next.status().changes.iter().any(|change| change.cause == Cause::Crash)
     })
     .await;
     cluster.end().await;

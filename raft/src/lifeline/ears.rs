@@ -1,0 +1,242 @@
+//! What one voter hears of the others: the evidence on which it doubts a leader.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+
+use crate::{Lifeline, PeerId, Suspicion};
+
+/// A witness cuts the silence that is waited out to so many pings.
+const WITNESSED_TICKS: u32 = 2;
+
+/// What one voter hears of the others.
+///
+/// Silence is counted in own ticks, one a ping, and not by a clock: a process that was itself paused
+/// wakes up with a few ticks at most, and does not take its own pause for the silence of a peer.
+#[derive(Debug)]
+pub(crate) struct Ears {
+    /// After so many ticks without a sign of life a peer is silent.
+    limit: u32,
+    /// The newest append or heartbeat that was counted: who sent it, and when it came.
+    last_append: Option<(PeerId, Instant)>,
+    /// The other voters.
+    peers: BTreeMap<PeerId, Ear>,
+}
+
+/// What is heard of one peer.
+#[derive(Debug, Default, Clone, Copy)]
+struct Ear {
+    /// Whether it has answered a ping since this voter began to listen. Without, there is no doubt:
+    /// it may keep no lifeline at all.
+    has_answered: bool,
+    /// Ticks since the last sign of life.
+    silent_ticks: u32,
+    /// Ticks since a witness doubted it, if no sign of life has come since.
+    witnessed_ticks: Option<u32>,
+    /// A connection was refused since it last answered: its process is gone, its kernel is not.
+    is_refused: bool,
+    /// Its machine has taken a connection since its last sign of life.
+    takes_connections: bool,
+    /// The term of the vote with which its present run began. What it led in that term or before, an
+    /// earlier run led, and nobody does any more.
+    opened_in: u64,
+}
+
+impl Ears {
+    /// Of a voter that has heard nobody yet.
+    pub(crate) fn new(lifeline: Lifeline) -> Self {
+        let limit = u32::try_from(lifeline.silence_ms.div_ceil(lifeline.ping_ms));
+        let limit = limit.expect("both are checked when the replica opens");
+        Self { limit, last_append: None, peers: BTreeMap::new() }
+    }
+
+    /// After how many ticks without a sign of life a peer is silent.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Listens to these peers and no others.
+    pub(crate) fn listen_to(&mut self, peers: &BTreeSet<PeerId>) {
+        self.peers.retain(|id, _| peers.contains(id));
+        for id in peers {
+            self.peers.entry(*id).or_default();
+        }
+    }
+
+    /// One ping's time has passed; `append` is the newest append or heartbeat that came.
+    pub(crate) fn on_tick(&mut self, append: Option<(PeerId, Instant)>) {
+        for ear in self.peers.values_mut() {
+            ear.silent_ticks = ear.silent_ticks.saturating_add(1);
+            ear.witnessed_ticks = ear.witnessed_ticks.map(|ticks| ticks.saturating_add(1));
+        }
+        let newest = append.filter(|_| append != self.last_append);
+        if let Some((from, _)) = newest {
+            self.last_append = newest;
+            self.on_sign(from);
+        }
+    }
+
+    /// A peer answered a ping.
+    pub(crate) fn on_pong(&mut self, from: PeerId, opened_in: u64) {
+        self.on_sign(from);
+        if let Some(ear) = self.peers.get_mut(&from) {
+            (ear.has_answered, ear.is_refused, ear.opened_in) = (true, false, opened_in);
+        }
+    }
+
+    /// A peer refused a connection.
+    pub(crate) fn on_refused(&mut self, by: PeerId) {
+        self.with(by, |ear| ear.is_refused = true);
+    }
+
+    /// A peer's machine took a connection.
+    pub(crate) fn on_connected(&mut self, to: PeerId) {
+        self.with(to, |ear| ear.takes_connections = true);
+    }
+
+    /// A peer said that it keeps no lifelines: nothing follows from its silence on them.
+    pub(crate) fn on_no_lifeline(&mut self, of: PeerId) {
+        self.with(of, |ear| *ear = Ear::default());
+    }
+
+    /// Another detector of this same node doubts a peer. That shortens the silence that is waited
+    /// out; a sign of life outweighs it.
+    pub(crate) fn on_witness(&mut self, against: PeerId) {
+        self.with(against, |ear| ear.witnessed_ticks = ear.witnessed_ticks.or(Some(0)));
+    }
+
+    /// Why this voter does not hear `leader` as the leader of `term`; `None` when it does, or when
+    /// it cannot tell.
+    pub(crate) fn doubt(&self, leader: PeerId, term: u64) -> Option<Suspicion> {
+        let ear = self.peers.get(&leader).filter(|ear| ear.has_answered)?;
+        let is_witnessed = ear.witnessed_ticks.is_some_and(|ticks| ticks >= WITNESSED_TICKS);
+        if ear.is_refused {
+            Some(Suspicion::Refused)
+        } else if term <= ear.opened_in {
+            Some(Suspicion::Restarted)
+        } else if ear.silent_ticks >= self.limit || is_witnessed {
+            Some(Suspicion::Silent { takes_connections: ear.takes_connections })
+        } else {
+            None
+        }
+    }
+
+    fn on_sign(&mut self, from: PeerId) {
+        // Not `is_refused`: what a dead process sent before may come after.
+        self.with(from, |ear| {
+            ear.silent_ticks = 0;
+            ear.witnessed_ticks = None;
+            ear.takes_connections = false;
+        });
+    }
+
+    fn with(&mut self, peer: PeerId, change: impl FnOnce(&mut Ear)) {
+        if let Some(ear) = self.peers.get_mut(&peer) {
+            change(ear);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADER: PeerId = 1;
+    const TERM: u64 = 5;
+    const SILENT: Option<Suspicion> = Some(Suspicion::Silent { takes_connections: false });
+
+    /// Ears that have heard a leader of term 5, in a run that began in term 3.
+    fn ears() -> Ears {
+        let mut ears = Ears::new(Lifeline { ping_ms: 15, silence_ms: 120 });
+        ears.listen_to(&BTreeSet::from([LEADER, 2]));
+        ears.on_pong(LEADER, 3);
+        ears
+    }
+
+    fn tick(ears: &mut Ears, count: u32) {
+        for _ in 0..count {
+            ears.on_tick(None);
+        }
+    }
+
+    #[test]
+    fn a_peer_is_silent_after_as_many_pings_as_fit_into_the_silence() {
+        let mut ears = ears();
+        tick(&mut ears, 7);
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+        tick(&mut ears, 1);
+        assert_eq!(ears.doubt(LEADER, TERM), SILENT);
+        ears.on_pong(LEADER, 3);
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+    }
+
+    #[test]
+    fn appends_are_signs_of_life_each_counted_once() {
+        let mut ears = ears();
+        let append = Some((LEADER, Instant::now()));
+        tick(&mut ears, 7);
+        ears.on_tick(append);
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+        for _ in 0..8 {
+            ears.on_tick(append);
+        }
+        assert_eq!(ears.doubt(LEADER, TERM), SILENT, "it was the same append all the time");
+    }
+
+    #[test]
+    fn a_refusal_stands_until_the_peer_answers_whatever_it_had_sent_before() {
+        let mut ears = ears();
+        ears.on_refused(LEADER);
+        ears.on_tick(Some((LEADER, Instant::now())));
+        assert_eq!(ears.doubt(LEADER, TERM), Some(Suspicion::Refused));
+        ears.on_pong(LEADER, 4);
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+    }
+
+    #[test]
+    fn a_later_run_does_not_lead_what_an_earlier_one_led() {
+        let mut ears = ears();
+        ears.on_pong(LEADER, TERM);
+        assert_eq!(ears.doubt(LEADER, TERM), Some(Suspicion::Restarted));
+        assert_eq!(ears.doubt(LEADER, TERM + 1), None);
+    }
+
+    #[test]
+    fn of_whom_nothing_was_ever_heard_nothing_is_said() {
+        let mut ears = ears();
+        ears.on_refused(2);
+        ears.on_witness(2);
+        tick(&mut ears, 100);
+        assert_eq!(ears.doubt(2, TERM), None, "it may keep no lifeline");
+        assert_eq!(ears.doubt(3, TERM), None, "it is no voter");
+        ears.on_no_lifeline(LEADER);
+        tick(&mut ears, 100);
+        assert_eq!(ears.doubt(LEADER, TERM), None, "it says that it keeps none");
+    }
+
+    #[test]
+    fn a_witness_shortens_the_silence_and_is_outweighed_by_a_sign_of_life() {
+        let mut ears = ears();
+        ears.on_witness(LEADER);
+        tick(&mut ears, 1);
+        ears.on_witness(LEADER);
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+        tick(&mut ears, 1);
+        assert_eq!(ears.doubt(LEADER, TERM), SILENT);
+        ears.on_pong(LEADER, 3);
+        tick(&mut ears, 2);
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+    }
+
+    #[test]
+    fn a_connection_that_is_taken_in_silence_tells_a_hang_from_a_cut() {
+        let mut ears = ears();
+        ears.on_connected(LEADER);
+        ears.on_pong(LEADER, 3);
+        tick(&mut ears, 8);
+        assert_eq!(ears.doubt(LEADER, TERM), SILENT, "that was before the silence");
+        ears.on_connected(LEADER);
+        let hangs = Some(Suspicion::Silent { takes_connections: true });
+        assert_eq!(ears.doubt(LEADER, TERM), hangs);
+    }
+}
