@@ -10,8 +10,9 @@
 //! `GET /work/get` tells it after the faults have healed. The promises (S1–S6) are those of
 //! `guarantees.md`; nothing in here is shared with the server, so no bug is either.
 //!
-//! **Architecture invariant:** this crate imports no crate of ours, reads no clock and opens no
-//! socket. A verdict is a function of a history.
+//! **Architecture invariant:** this library imports no crate of ours, reads no clock and opens no
+//! socket. A verdict is a function of a history. (The binary beside it makes the faults: it starts
+//! processes and talks to them, and imports no crate of ours either.)
 
 pub mod checker;
 pub mod classify;

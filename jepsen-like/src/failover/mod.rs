@@ -1,0 +1,20 @@
+//! `failover`: a fault in a cluster of real processes, again and again, and for how long no write was
+//! acknowledged.
+//!
+//! ```text
+//! settled ─▶ traffic ─▶ fault begun, in force ─▶ observed ─▶ evidence ─▶ healed ─▶ ready ─▶ settled
+//!            writer, load, on the surviving nodes only                   └ the gap after healing
+//! ```
+//! A trial without evidence that its fault was in force is void, and a run with over a tenth of its
+//! trials void proves nothing.
+
+mod fault;
+mod goal;
+mod report;
+mod row;
+mod run;
+mod trial;
+
+pub(crate) use fault::{Fault, Target};
+pub(crate) use goal::GapGoal;
+pub(crate) use run::{failover, matrix};

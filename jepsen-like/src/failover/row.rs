@@ -1,0 +1,166 @@
+//! The trials of one fault on one target under one load, and what they come to.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    Fault, Target,
+    goal::Goal,
+    trial::{Outcome, Trial},
+};
+use crate::{measure::Distribution, traffic::Tally};
+
+/// Above this share of void trials, in percent, a run proves nothing.
+const VOID_PERCENT_MAX: usize = 10;
+
+/// Several trials of the same.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    /// The faults that the trials took in turn: one, or the two one-way cuts.
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) target: Target,
+    pub(crate) load: u16,
+    pub(crate) trials: Vec<Trial>,
+    /// Completions acknowledged of jobs of which one had been already.
+    pub(crate) completed_twice: u64,
+    #[serde(skip)]
+    pub(crate) goal: Option<Goal>,
+}
+
+/// What they come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// The goal is met, no request failed; without a goal: there are figures.
+    Met,
+    /// Too many trials are void.
+    Unknown,
+    /// A goal is missed, a request failed, a trial failed, or a job was completed twice.
+    Missed,
+}
+
+impl Row {
+    /// The faults, as the command line says them.
+    pub(crate) fn fault_name(&self) -> &'static str {
+        match self.faults[..] {
+            [fault] => fault.name(),
+            _ => "oneway",
+        }
+    }
+
+    fn measured(&self) -> impl Iterator<Item = &Trial> {
+        self.trials.iter().filter(|trial| trial.outcome == Outcome::Measured)
+    }
+
+    /// One figure of every measured trial.
+    pub(crate) fn of_trials(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Distribution {
+        let seconds = |ms: f64| Duration::from_secs_f64(ms / 1000.0);
+        self.measured().filter_map(|trial| figure(trial).map(seconds)).collect()
+    }
+
+    pub(crate) fn gaps(&self) -> Distribution {
+        self.of_trials(|trial| trial.gap_ms)
+    }
+
+    /// All calls of all trials that were not void.
+    pub(crate) fn calls(&self) -> Tally {
+        let mut sum = Tally::default();
+        let counted = |trial: &&Trial| !matches!(trial.outcome, Outcome::Void(_));
+        for trial in self.trials.iter().filter(counted) {
+            sum.add(&trial.calls);
+        }
+        sum
+    }
+
+    pub(crate) fn voids(&self) -> usize {
+        self.trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Void(_))).count()
+    }
+
+    pub(crate) fn failed_trials(&self) -> usize {
+        self.trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Failed(_))).count()
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        let misses_goal = self.measured().next().is_some()
+            && self
+                .goal
+                .is_some_and(|goal| !goal.is_met_by(&self.gaps()) || self.calls().failures() > 0);
+        if self.failed_trials() > 0 || self.completed_twice > 0 || misses_goal {
+            Verdict::Missed
+        } else if self.voids() * 100 > self.trials.len() * VOID_PERCENT_MAX {
+            Verdict::Unknown
+        } else {
+            Verdict::Met
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failover::GapGoal;
+
+    fn trial(outcome: Outcome, gap_ms: f64) -> Trial {
+        Trial {
+            number: 1,
+            fault: Fault::Kill,
+            node: "n1".to_owned(),
+            writer_at: "n2".to_owned(),
+            outcome,
+            gap_ms: Some(gap_ms),
+            first_write_ms: Some(gap_ms),
+            gap_after_heal_ms: Some(6.0),
+            gap_before_ms: Some(6.0),
+            writer_late_ms: 1.0,
+            load_rate: 0.0,
+            calls: Tally { ok: 10, ..Tally::default() },
+            leader_now: None,
+            cause: None,
+        }
+    }
+
+    fn row(trials: Vec<Trial>) -> Row {
+        let goal = GapGoal::Table.of(Fault::Kill, Target::Leader, false);
+        let faults = vec![Fault::Kill];
+        Row { faults, target: Target::Leader, load: 0, trials, completed_twice: 0, goal }
+    }
+
+    fn void() -> Trial {
+        trial(Outcome::Void("state S".to_owned()), 9999.0)
+    }
+
+    #[test]
+    fn void_trials_are_in_no_figure_and_too_many_of_them_prove_nothing() {
+        let good = || trial(Outcome::Measured, 20.0);
+        let mut trials = vec![void()];
+        trials.extend(std::iter::repeat_with(good).take(9));
+        let tenth = row(trials.clone());
+        assert_eq!(tenth.gaps().max(), Some(Duration::from_millis(20)));
+        assert_eq!(tenth.calls().ok, 90);
+        assert_eq!(tenth.verdict(), Verdict::Met);
+        trials.push(void());
+        assert_eq!(row(trials).verdict(), Verdict::Unknown);
+        assert_eq!(row(vec![void()]).verdict(), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_miss_outranks_what_is_unknown() {
+        let slow = trial(Outcome::Measured, 300.0);
+        assert_eq!(row(vec![void(), slow.clone()]).verdict(), Verdict::Missed);
+        let stalled = trial(Outcome::Failed("stalled".to_owned()), 30_000.0);
+        assert_eq!(row(vec![void(), stalled]).verdict(), Verdict::Missed);
+        let mut without_goal = row(vec![slow]);
+        without_goal.goal = None;
+        assert_eq!(without_goal.verdict(), Verdict::Met);
+        without_goal.completed_twice = 1;
+        assert_eq!(without_goal.verdict(), Verdict::Missed);
+    }
+
+    #[test]
+    fn one_failed_request_misses_the_goal() {
+        let mut failing = trial(Outcome::Measured, 20.0);
+        failing.calls.count(Some("503 no_leader".to_owned()));
+        assert_eq!(row(vec![failing]).verdict(), Verdict::Missed);
+    }
+}
