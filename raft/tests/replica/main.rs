@@ -13,3 +13,4 @@ mod lifelines;
 mod register;
 mod replication;
 mod strangers;
+mod switchboard;
