@@ -8,17 +8,14 @@ use std::{
 };
 
 /// What does not exist yet. A promise may wait for nothing else.
-const LATER: [&str; 11] = [
+const LATER: [&str; 8] = [
     "TLS",
-    "agents' sessions by gossip",
     "authentication",
     "changes of members",
     "events",
-    "membership by gossip",
     "placement",
     "`queue bench`",
     "`queue dev`",
-    "`queue worker`",
     "restore",
 ];
 

@@ -61,8 +61,13 @@ const ROOMS: &[Room] = &[
         never: &["openraft", "raft", "membership", "hyper", "axum", "tokio"],
     },
     Room {
+        name: "worker",
+        may_use: &["client", "queue", "wire", "worker"],
+        never: &["openraft", "raft", "membership", "hyper", "axum", "bincode", "clap"],
+    },
+    Room {
         name: "cli",
-        may_use: &["archive", "cli", "client", "config", "http", "node", "queue", "wire"],
+        may_use: &["archive", "cli", "client", "config", "http", "node", "queue", "wire", "worker"],
         never: &["openraft", "axum", "bincode", "sled"],
     },
 ];

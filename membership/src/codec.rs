@@ -27,11 +27,11 @@ const ITEM_BYTES_MAX: usize = 512;
 
 /// Encodes and decodes what foca sends.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Codec;
+pub(crate) struct Codec;
 
 /// Why an item was not encoded or decoded. When encoding, the buffer is as it was.
 #[derive(Debug, thiserror::Error)]
-pub enum CodecError {
+pub(crate) enum CodecError {
     /// The datagram has no room left for the item.
     #[error("the datagram has no room for the item")]
     Full,

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// The longest name, in bytes.
-const NAME_BYTES_MAX: usize = 128;
+pub(crate) const NAME_BYTES_MAX: usize = 128;
 
 /// A member: one life of one node at one address.
 ///
@@ -36,11 +36,7 @@ impl Identity {
     /// A member as it names itself. `incarnation` must be greater than in every earlier life at this
     /// address: the start time in ms since the Unix epoch does, as does a persisted counter.
     pub fn new(name: &str, address: SocketAddr, incarnation: u64) -> Result<Self, InvalidIdentity> {
-        let is_plain =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-        if name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) {
-            return Err(InvalidIdentity::Name);
-        }
+        Self::check_name(name)?;
         // Whoever gossips an address makes all members send to it: one host only.
         let ip = address.ip().to_canonical();
         let is_broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
@@ -48,6 +44,13 @@ impl Identity {
             return Err(InvalidIdentity::Address);
         }
         Ok(Self { name: name.into(), address, incarnation })
+    }
+
+    pub(crate) fn check_name(name: &str) -> Result<(), InvalidIdentity> {
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+        let is_valid = name.len() <= NAME_BYTES_MAX && name.bytes().all(is_plain);
+        is_valid.then_some(()).ok_or(InvalidIdentity::Name)
     }
 
     /// Whoever is at `address`: what a newcomer announces itself to. It loses to every real member.
@@ -58,6 +61,15 @@ impl Identity {
     /// The node's name; empty of a seed only.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    /// The same member, so many lives later.
+    pub(crate) fn later_by(&self, lives: u64) -> Self {
+        Self { incarnation: self.incarnation.saturating_add(lives), ..self.clone() }
     }
 
     /// Where its datagrams go. An IPv6 address loses its flow label and scope on the way.

@@ -10,11 +10,13 @@
 //! | `transport` | frames, connections, who is at the other end |
 //! | `lifeline` | voters that listen to each other, for a failover faster than the timers |
 //! | `bootstrap` | how fresh nodes become one cluster |
+//! | [`change`] | who votes, changed while it runs |
 //!
 //! `DESIGN.md` beside this crate tells the whole in three pages.
 
 mod bootstrap;
 pub mod call;
+pub mod change;
 mod codec;
 mod consensus;
 pub mod directory;
@@ -36,6 +38,7 @@ mod tasks;
 mod transport;
 
 pub use call::CallHandler;
+pub use change::{Change, ChangeError, ChangePhase, ChangeProgress, ChangeState, Changed};
 pub use disk::{Disk, File};
 pub use error::{CallError, OpenError, ProposeError, ReadError};
 pub use machine::{LogIndex, MachineError, StateMachine};

@@ -9,13 +9,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
-    time::Instant,
 };
 
 use crate::{
     CallHandler, Disk, Environment, Listener, LogIndex, Net, OpenError, Options, Peer, PeerId,
     StateMachine, Stood,
     bootstrap::Bootstrapper,
+    change::{self, Changer, Changes},
     consensus::{
         Raft,
         blocking::Blocking,
@@ -33,6 +33,7 @@ use crate::{
     transport::{
         append_server::Lanes,
         caller::Callers,
+        heard::Heard,
         link::{Dialer, Identity},
         server::{self, Server},
         snapshot_server::SnapshotIntake,
@@ -80,17 +81,17 @@ pub(crate) async fn open<S: StateMachine>(
     // A snapshot that was installed may reach beyond a log that was not purged yet.
     let recovery = tasks::Recovery::up_to(tail.max(*machine.applied().borrow()));
     let bootstrapper = Arc::new(bootstrapper);
-    let (heard, last_heard) = watch::channel(None);
+    let heard = Arc::new(Heard::new());
     let stood = watch::Sender::new(None);
     let lifelines = options.lifeline.map(|lifeline| {
         Lifelines::start(lifeline::Parts {
             options: lifeline,
             raft: raft.clone(),
-            dialer,
+            dialer: dialer.clone(),
             polls,
             opened_in,
             timing: options.timing,
-            last_heard: last_heard.clone(),
+            last_heard: heard.latest(),
             stood: stood.clone(),
             blocking,
         })
@@ -101,6 +102,7 @@ pub(crate) async fn open<S: StateMachine>(
         identity,
         raft,
         callers,
+        dialer,
         bootstrapper,
         log,
         recovery,
@@ -109,7 +111,6 @@ pub(crate) async fn open<S: StateMachine>(
         failed,
         lifelines,
         heard,
-        last_heard,
         stood,
     };
     Ok(parts.start(&options, blocking, listener, machine, calls, &mut rng))
@@ -120,6 +121,7 @@ struct Parts<S: StateMachine> {
     identity: Arc<Identity>,
     raft: Raft<S>,
     callers: Arc<Callers>,
+    dialer: Arc<Dialer>,
     bootstrapper: Arc<Bootstrapper>,
     log: Log,
     recovery: tasks::Recovery,
@@ -129,8 +131,7 @@ struct Parts<S: StateMachine> {
     failed: watch::Receiver<Option<String>>,
     lifelines: Option<(Arc<Lifelines<S>>, JoinHandle<()>)>,
     /// Who last sent an append or a heartbeat, and when it came.
-    heard: watch::Sender<Option<(PeerId, Instant)>>,
-    last_heard: watch::Receiver<Option<(PeerId, Instant)>>,
+    heard: Arc<Heard>,
     /// When this replica last stood because of a suspicion. Held so that it stays open.
     stood: watch::Sender<Option<Stood>>,
 }
@@ -146,14 +147,15 @@ impl<S: StateMachine> Parts<S> {
         rng: &mut StdRng,
     ) -> Inner<S> {
         let Self { identity, raft, callers, bootstrapper, log, recovery, snapshots, .. } = self;
+        let (dialer, changes) = (self.dialer, Changes::default());
         let (failure, failed) = (self.failure, self.failed);
         let me = identity.me.clone();
         let directory = bootstrapper.directory();
         let (stop, stops) = watch::channel(());
-        let (heard, last_heard, stood) = (self.heard, self.last_heard, self.stood.subscribe());
+        let (heard, stood) = (self.heard, self.stood.subscribe());
         let (lifelines, listening) = self.lifelines.unzip();
         let limit = Duration::from_millis(2 * options.timing.election_max_ms);
-        let silence = tasks::Silence::new(last_heard, limit, stall(options));
+        let silence = tasks::Silence::new(heard.latest(), limit, stall(options));
         let (status, observer) =
             tasks::observe(&raft, identity.clone(), recovery, silence, stood, failed);
         let server = Server {
@@ -169,7 +171,7 @@ impl<S: StateMachine> Parts<S> {
             ),
             lanes: Lanes::default(),
             lifelines: lifelines.clone(),
-            heard,
+            heard: heard.clone(),
             said_refused: Mutex::default(),
         };
         let server = server::listen(Arc::new(server), listener, stops);
@@ -177,9 +179,11 @@ impl<S: StateMachine> Parts<S> {
         let due = options.snapshot_log_bytes;
         let mut tasks = vec![
             observer,
-            tasks::bootstrap(bootstrapper, raft.clone(), callers.clone(), seed, failure),
+            tasks::bootstrap(bootstrapper.clone(), raft.clone(), callers.clone(), seed, failure),
             tasks::snapshot_when_due(raft.clone(), log.clone(), snapshots, status.clone(), due),
         ];
+        let finisher = Changer { raft: raft.clone(), me: me.clone(), dialer: dialer.clone() };
+        tasks.push(change::finish_interrupted(finisher, changes.clone()));
         tasks.extend(listening);
         let applied = machine.applied();
         let room = Arc::new(Semaphore::new(ROOM_KIB));
@@ -189,11 +193,15 @@ impl<S: StateMachine> Parts<S> {
             raft,
             machine,
             callers,
+            dialer,
+            changes,
             lifelines,
+            heard,
             status,
             applied,
             log,
             room,
+            bootstrapper,
             directory,
             blocking,
             seeds: AtomicU64::new(rng.random()),

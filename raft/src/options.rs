@@ -9,6 +9,8 @@ use crate::{Disk, Net, OpenError};
 pub enum Bootstrap {
     /// A cluster of this one voter, at once.
     Alone,
+    /// Founds none and is in no set: waits until the leader of a cluster takes it in.
+    Join,
     /// Finds `voters` fresh nodes through the addresses in `seeds` (its own may be among them), has
     /// all of them promise themselves to one set, and the least of them initialises that set.
     Expect {
@@ -160,4 +162,4 @@ impl Bootstrap {
 /// Timers are long done by then.
 const SILENCE_MS_MAX: u64 = 60_000;
 /// More voters make every write slower and nothing safer.
-const VOTERS_MAX: usize = 15;
+pub(crate) const VOTERS_MAX: usize = 15;

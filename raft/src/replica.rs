@@ -22,8 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    CallError, CallHandler, Environment, LogIndex, OpenError, Options, Peer, ProposeError, Quorum,
-    ReadError, StateMachine, Status, codec,
+    CallError, CallHandler, Change, ChangeError, ChangeState, Environment, LogIndex, OpenError,
+    Options, Peer, PeerId, ProposeError, Quorum, ReadError, Role, StateMachine, Status,
+    bootstrap::Bootstrapper,
+    change::{Changer, Changes},
+    codec,
     consensus::{
         Raft,
         blocking::Blocking,
@@ -38,7 +41,9 @@ use crate::{
     transport::{
         caller::{Callers, call_body},
         frame::Kind,
+        heard::Heard,
         hello::Channel,
+        link::Dialer,
     },
 };
 
@@ -63,13 +68,19 @@ pub(crate) struct Inner<S: StateMachine> {
     pub(crate) raft: Raft<S>,
     pub(crate) machine: MachineStore<S>,
     pub(crate) callers: Arc<Callers>,
+    pub(crate) dialer: Arc<Dialer>,
+    /// The change of the voters that is being made here.
+    pub(crate) changes: Changes,
     /// `None` when they are switched off.
     pub(crate) lifelines: Option<Arc<Lifelines<S>>>,
+    /// When appends and heartbeats have come.
+    pub(crate) heard: Arc<Heard>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) applied: watch::Receiver<LogIndex>,
     pub(crate) log: Log,
     /// Room for entries that are proposed and not answered, KiB. Further proposals wait.
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) bootstrapper: Arc<Bootstrapper>,
     /// Held for its lock.
     pub(crate) directory: Arc<Mutex<Option<DataDirectory>>>,
     pub(crate) blocking: Blocking,
@@ -214,6 +225,14 @@ impl<S: StateMachine> Replica<S> {
         self.inner.callers.ask(peer, Channel::Calls, Kind::Call, body, deadline).await
     }
 
+    /// Names addresses (`host:port`) at which other nodes may be, instead of those named so before. A
+    /// fresh replica under [`crate::Bootstrap::Expect`] asks there too whether somebody is a candidate,
+    /// or in a cluster; whoever is wrong about an address costs it a connection and no more. Nothing
+    /// happens once this replica is in a cluster, or barred from founding one.
+    pub fn learn_seeds(&self, seeds: Vec<String>) {
+        self.inner.bootstrapper.learn_seeds(seeds);
+    }
+
     /// The standing, and every change of it.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.inner.status.clone()
@@ -239,7 +258,78 @@ impl<S: StateMachine> Replica<S> {
     /// replica has then tried to be elected again.
     pub async fn hand_over(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        self.in_scope(tasks::hand_over(&self.inner.raft, self.inner.me.id, deadline)).await
+        self.in_scope(tasks::hand_over(&self.inner.raft, self.inner.me.id, None, deadline)).await
+    }
+
+    /// Hands leadership to the voter of this label, once it has all that is committed, and waits (up to
+    /// `timeout`) until another leads. As [`Replica::hand_over`] otherwise.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotLeader`], [`ChangeError::NoSuchVoter`] and [`ChangeError::NoSuccessor`].
+    pub async fn hand_over_to(&self, label: &str, timeout: Duration) -> Result<(), ChangeError> {
+        let deadline = Instant::now() + timeout;
+        let (leads, leader, to) = {
+            let status = self.inner.status.borrow();
+            let to = status.voters.iter().find(|voter| voter.label == label).cloned();
+            (status.role == Role::Leader, status.leader.clone(), to)
+        };
+        let to = to.ok_or_else(|| ChangeError::NoSuchVoter { label: label.to_owned() })?;
+        if !leads {
+            return Err(ChangeError::NotLeader { leader });
+        }
+        if to.id == self.inner.me.id {
+            return Ok(());
+        }
+        let (raft, me) = (&self.inner.raft, self.inner.me.id);
+        let ready = tasks::until_successor(raft, me, to.id, deadline).await;
+        let is_over =
+            ready && self.in_scope(tasks::hand_over(raft, me, Some(to.id), deadline)).await;
+        is_over.then_some(()).ok_or(ChangeError::NoSuccessor)
+    }
+
+    /// Begins a change of the voters, or follows the same one that is being made, and returns at once;
+    /// the change goes on whether anybody watches or not. Each of its steps does what is missing, so
+    /// that the same change may be asked for again, of any leader.
+    ///
+    /// # Errors
+    /// [`ChangeError::InProgress`]; every other comes as [`ChangeState::Ended`].
+    pub fn change_voters(
+        &self,
+        change: Change,
+    ) -> Result<watch::Receiver<ChangeState>, ChangeError> {
+        let (place, state) = self.inner.changes.begin(&change)?;
+        if let Some(place) = place {
+            let changer = Changer {
+                raft: self.inner.raft.clone(),
+                me: self.inner.me.clone(),
+                dialer: self.inner.dialer.clone(),
+            };
+            let seed = self.inner.seeds.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(seeded(seed, changer.run(change, place)));
+        }
+        Ok(state)
+    }
+
+    /// Has this voter stand for election now; for a cluster that has no leader. A live leader's voters
+    /// refuse it: who wants to lead instead of one has it hand over.
+    pub async fn stand(&self) {
+        // An error says that openraft has ended, which the status tells.
+        drop(self.in_scope(self.inner.raft.trigger().elect(true)).await);
+    }
+
+    /// When an append or a heartbeat last came from this peer, if it is the last leader that was heard
+    /// or the one before it.
+    pub fn last_heard_of(&self, peer: PeerId) -> Option<Instant> {
+        self.inner.heard.last_of(peer)
+    }
+
+    /// Whether this replica stands in elections: one that stands aside goes on voting, replicating and,
+    /// if it leads, leading, until it has handed over. It may still be handed the leadership.
+    pub fn stand_aside(&self, is_aside: bool) {
+        self.inner.raft.runtime_config().elect(!is_aside);
+        if let Some(lifelines) = &self.inner.lifelines {
+            lifelines.set_aside(is_aside);
+        }
     }
 
     /// Writes a snapshot now and purges the log behind it, as far as [`Options::kept_entries`] lets.

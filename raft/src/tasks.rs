@@ -244,12 +244,13 @@ pub(crate) async fn snapshot<S: StateMachine>(raft: &Raft<S>) -> Result<LogIndex
 pub(crate) async fn hand_over<S: StateMachine>(
     raft: &Raft<S>,
     me: PeerId,
+    to: Option<PeerId>,
     deadline: Instant,
 ) -> bool {
     let mut metrics = raft.metrics();
     let (vote, successor) = {
         let metrics = metrics.borrow_watched();
-        (metrics.vote, successor(&metrics, me))
+        (metrics.vote, successor(&metrics, me, to))
     };
     let Some(successor) = successor else { return false };
     if raft.trigger().transfer_leader(successor).await.is_err() {
@@ -273,6 +274,25 @@ pub(crate) async fn hand_over<S: StateMachine>(
         tracing::warn!(%error, "a failed transfer of leadership could not be undone");
     }
     false
+}
+
+/// Waits until a voter could take the leadership over from this replica. `false` at the deadline.
+pub(crate) async fn until_successor<S: StateMachine>(
+    raft: &Raft<S>,
+    me: PeerId,
+    to: PeerId,
+    deadline: Instant,
+) -> bool {
+    let mut metrics = raft.metrics();
+    let is_ready = async {
+        while successor(&metrics.borrow_watched(), me, Some(to)).is_none() {
+            if metrics.changed().await.is_err() {
+                return false;
+            }
+        }
+        true
+    };
+    timeout_at(deadline, is_ready).await == Ok(true)
 }
 
 /// Undoes a transfer of the leadership that `vote` stands for.
@@ -301,12 +321,14 @@ async fn take_back<S: StateMachine>(
     Ok(())
 }
 
-/// The voter with the longest log, if this replica leads and that log is as long as its own.
-fn successor(metrics: &RaftMetrics<TypeConfig>, me: PeerId) -> Option<PeerId> {
+/// The voter with the longest log, or the one that is wanted, if this replica leads and that log has
+/// all that is committed.
+fn successor(metrics: &RaftMetrics<TypeConfig>, me: PeerId, to: Option<PeerId>) -> Option<PeerId> {
     let replication = metrics.replication.as_ref()?;
     let membership = metrics.membership_config.membership();
     let matched = |id: &PeerId| replication.get(id).copied().flatten();
-    let best = membership.voter_ids().filter(|id| *id != me).max_by_key(matched)?;
+    let is_eligible = |id: &PeerId| *id != me && to.is_none_or(|to| to == *id);
+    let best = membership.voter_ids().filter(is_eligible).max_by_key(matched)?;
     // What is committed suffices to be elected by a quorum; what it lacks beyond, it loses.
     (matched(&best) >= metrics.local_committed && matched(&best).is_some()).then_some(best)
 }

@@ -191,6 +191,7 @@ impl Body {
             limits: Limits::default(),
             // A simulated disk has no size.
             disk_reserve_bytes: 0,
+            gossip: None,
         };
         let disk = Arc::clone(&self.disk);
         let environment = Environment {

@@ -406,7 +406,8 @@ fn answered(rev: u64, answer: Answer) -> Ending {
         | Answer::QueueSet { once: first, .. }
         | Answer::Purged { once: first, .. }
         | Answer::QueueDeleted(first)
-        | Answer::DrainSet(first) => once(first),
+        | Answer::DrainSet(first)
+        | Answer::WorkerDown(first) => once(first),
     }
 }
 
@@ -414,6 +415,7 @@ fn code(rejection: &Rejection) -> &'static str {
     match rejection {
         Rejection::JobNotFound { .. } | Rejection::QueueNotFound { .. } => "not_found",
         Rejection::StaleToken { .. } => "stale_token",
+        Rejection::StaleSession { .. } => "stale_session",
         Rejection::WrongState { .. } => "wrong_state",
         Rejection::JobIdConflict { .. } | Rejection::RequestIdConflict => "id_conflict",
         Rejection::Full { .. } => "queue_full",

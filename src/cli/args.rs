@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    add, backup, cancel, claim, complete, completions, delete_queue, drain, fail, get, heartbeat,
-    help, history, leader, list, pause, purge, queues, release, resume, retry, run, serve,
-    set_queue, status, undrain, workers,
+    add, add_voter, backup, cancel, claim, complete, completions, delete_queue, drain, fail, get,
+    heartbeat, help, history, keygen, leader, list, members, pause, purge, queues, release,
+    remove_voter, replace_voter, resume, retry, run, serve, set_queue, status, transfer, undrain,
+    worker, workers,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -97,6 +98,8 @@ pub(super) enum Command {
     Run(run::RunArgs),
     /// Add a job, or a file of jobs.
     Add(add::AddArgs),
+    /// Claim jobs and run a command for each, until told to stop.
+    Worker(Box<worker::WorkerArgs>),
     /// Claim jobs for a worker; prints `id token`.
     Claim(claim::ClaimArgs),
     /// Finish a claimed job.
@@ -121,6 +124,18 @@ pub(super) enum Command {
     Status(status::StatusArgs),
     /// Show who leads.
     Leader(leader::LeaderArgs),
+    /// Show the members of the cluster and how they are, by gossip.
+    Members(members::MembersArgs),
+    /// Have the leader hand over to a voter; prints who leads then.
+    Transfer(transfer::TransferArgs),
+    /// Make a node a voter, once it has caught up; prints `added`.
+    AddVoter(add_voter::AddVoterArgs),
+    /// Take a voter's vote; prints `removed`.
+    RemoveVoter(remove_voter::RemoveVoterArgs),
+    /// Give a dead voter's place to a fresh directory; prints `replaced`.
+    ReplaceVoter(replace_voter::ReplaceVoterArgs),
+    /// Make a key that seals the gossip.
+    Keygen(keygen::KeygenArgs),
     /// Copy the whole queue into a file.
     Backup(backup::BackupArgs),
     /// Show the queues and what they are held to, or one of them.

@@ -90,6 +90,7 @@ fn config(dir: &Path, port: u16) -> Result<Config, Failure> {
         ("data_dir", dir.display().to_string()),
         ("listen", listen.to_string()),
         ("drain_ms", "1000".to_owned()),
+        ("gossip", "off".to_owned()),
     ];
     let nothing_else = Surroundings::default();
     let raw = Raw::layered(Side::Server, &flags, ConfigFile::default(), &nothing_else);

@@ -58,12 +58,18 @@ fn run(
             return args.run(cli.global.config.as_deref(), surroundings, look, disk);
         }
         Command::Run(args) => return args.run(&config, surroundings),
+        Command::Worker(args) => return args.run(&config, surroundings),
         Command::Completions(args) => return args.run(&session),
+        Command::Keygen(args) => return args.run(&session),
         command => command,
     };
     block_on(async {
         match command {
-            Command::Serve(_) | Command::Run(_) | Command::Completions(_) => {
+            Command::Serve(_)
+            | Command::Run(_)
+            | Command::Worker(_)
+            | Command::Completions(_)
+            | Command::Keygen(_) => {
                 unreachable!("they need no runtime, or have one of their own")
             }
             Command::Add(args) => interruptible(args.run(&session)).await,
@@ -77,6 +83,11 @@ fn run(
             Command::History(args) => interruptible(args.run(&session)).await,
             Command::Status(args) => interruptible(args.run(&session)).await,
             Command::Leader(args) => interruptible(args.run(&session)).await,
+            Command::Members(args) => interruptible(args.run(&session)).await,
+            Command::Transfer(args) => interruptible(args.run(&session)).await,
+            Command::AddVoter(args) => interruptible(args.run(&session)).await,
+            Command::RemoveVoter(args) => interruptible(args.run(&session)).await,
+            Command::ReplaceVoter(args) => interruptible(args.run(&session)).await,
             Command::Backup(args) => interruptible(args.run(&session)).await,
             Command::List(args) => interruptible(args.run(&session)).await,
             Command::Retry(args) => interruptible(args.run(&session)).await,

@@ -40,9 +40,11 @@ impl Exit {
             Code::InvalidJson | Code::InvalidArgument => Self::USAGE,
             Code::Unauthorized | Code::Forbidden => Self::DENIED,
             Code::NotFound => Self::NOT_FOUND,
-            Code::StaleToken | Code::WrongState | Code::IdConflict | Code::DependencyCycle => {
-                Self::CONFLICT
-            }
+            Code::StaleToken
+            | Code::StaleSession
+            | Code::WrongState
+            | Code::IdConflict
+            | Code::DependencyCycle => Self::CONFLICT,
             Code::MethodNotAllowed | Code::PayloadTooLarge => Self::FAILED,
             Code::QueueFull
             | Code::RateLimited

@@ -9,12 +9,25 @@ use super::args::Command;
 
 /// Every verb, in one of them.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Start here", &["serve", "run", "completions"]),
+    ("Start here", &["serve", "run", "worker", "completions"]),
     ("Jobs", &["add", "get", "list", "history", "cancel", "retry"]),
     ("What a worker calls", &["claim", "heartbeat", "complete", "fail", "release"]),
     ("Queues", &["queues", "set-queue", "delete-queue", "pause", "resume", "purge"]),
     ("Workers", &["workers", "drain", "undrain"]),
-    ("The cluster", &["status", "leader", "backup"]),
+    (
+        "The cluster",
+        &[
+            "status",
+            "leader",
+            "transfer",
+            "members",
+            "add-voter",
+            "remove-voter",
+            "replace-voter",
+            "keygen",
+            "backup",
+        ],
+    ),
 ];
 
 /// The template of the page.

@@ -1,5 +1,7 @@
 //! `queue leader`: who leads.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use clap::Args;
 
 use super::{
@@ -12,7 +14,10 @@ use crate::{
     wire::ElectionStatus,
 };
 
-/// Show who leads; exit code 5 when no server knows.
+/// How many changes a table shows; `-o json` has them all.
+const SHOWN_MAX: usize = 8;
+
+/// Show who leads and how that came about; exit code 5 when no server knows.
 #[derive(Debug, Args)]
 pub(super) struct LeaderArgs {}
 
@@ -37,15 +42,18 @@ fn report(answer: &Answer<ElectionStatus>) -> Report {
         ("term", status.term.into()),
         ("asked", format!("{} ({})", status.node_id, status.role).into()),
     ];
-    if let Some(change) = &status.last_change {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
+    for (place, change) in status.changes.iter().take(SHOWN_MAX).enumerate() {
         let line = format!(
-            "to {} in term {}, {} without a leader ({})",
+            "to {} in term {}, after {} without ({}), {} ago",
             change.leader_id,
             change.term,
             for_people(change.gap_ms),
-            change.cause
+            change.cause,
+            for_people(now_ms.saturating_sub(change.at_ms)),
         );
-        pairs.push(("last change", line.into()));
+        pairs.push((if place == 0 { "changes" } else { "" }, line.into()));
     }
     Report {
         json: answer.body.clone(),

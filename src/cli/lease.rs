@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    client::{Client, ClientError},
+    client::Client,
     queue::WorkerId,
     wire::{Beat, BeatStatus, GrantedWork, HeartbeatRequest},
 };
@@ -86,19 +86,11 @@ pub(super) async fn keep(
                 return Ended::Cancelled;
             }
             // Nobody answered: soon again, for as long as the lease lasts.
-            Err(error) if may_be_answered_yet(&error) && Instant::now() < term.until => {
+            Err(error) if error.may_be_answered_yet() && Instant::now() < term.until => {
                 next = Instant::now() + term.length / 10;
             }
             Ok(_) | Err(_) => return Ended::Lost,
         }
-    }
-}
-
-fn may_be_answered_yet(error: &ClientError) -> bool {
-    match error {
-        ClientError::Api(error) => error.retryable,
-        ClientError::Unreachable { .. } | ClientError::Unknown { .. } => true,
-        ClientError::BadAnswer { .. } => false,
     }
 }
 

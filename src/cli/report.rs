@@ -70,6 +70,21 @@ impl Cell {
         Self { text: state_name(state), tone }
     }
 
+    /// Something that is as it should be.
+    pub(super) fn good(text: String) -> Self {
+        Self { text, tone: Tone::Good }
+    }
+
+    /// Something that is not.
+    pub(super) fn bad(text: String) -> Self {
+        Self { text, tone: Tone::Bad }
+    }
+
+    /// Something that is about to become one or the other.
+    pub(super) fn busy(text: String) -> Self {
+        Self { text, tone: Tone::Busy }
+    }
+
     fn styled(&self, is_colored: bool) -> TableCell {
         let cell = TableCell::new(&self.text);
         match self.tone {

@@ -16,7 +16,7 @@ use ulid::Ulid;
 
 use super::{
     Exit, Failure,
-    child::{Running, exit_of},
+    child::{self, exit_of},
     embedded::Embedded,
     input,
     lease::{self, Ended},
@@ -37,6 +37,8 @@ use crate::{
 const PROBE: Duration = Duration::from_millis(500);
 /// How long the job that was just added may take to be claimed, an election included.
 const CLAIM_WAIT: Duration = Duration::from_secs(10);
+/// What a command gets, after it was asked to end, before it is made to.
+const GRACE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,7 +134,7 @@ impl RunArgs {
             ("QUEUE_ATTEMPT", work.attempt.to_string()),
         ];
         let job = Job { client, work: &work, started };
-        let mut running = match Running::start(&self.command, &variables) {
+        let mut running = match child::start(&self.command, &variables) {
             Ok(running) => running,
             Err(failure) => {
                 job.fail(&failure.render(false)).await?;
@@ -148,13 +150,13 @@ impl RunArgs {
         match ended {
             End::Command(status) => job.settle(status).await,
             End::Lease(ended) => {
-                running.end().await;
+                running.end(GRACE).await;
                 let message =
                     format!("job {} {}; the command was ended", work.work_id, ended.reason());
                 Err(Failure::new(Exit::CONFLICT, "lost_lease", message))
             }
             End::Signal => {
-                running.end().await;
+                running.end(GRACE).await;
                 job.fail("interrupted").await?;
                 job.say("failed", "interrupted");
                 Ok(Exit::INTERRUPTED)

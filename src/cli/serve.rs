@@ -21,7 +21,8 @@ Examples:
   queue serve                                             a single voter, ready to use
   queue serve --node-id n1 --data-dir /var/lib/quorate/n1
   queue serve --config cluster.yaml --node-id n2          one file for every node
-  queue serve --bootstrap-expect 3 --join n1:8771,n2:8771,n3:8771";
+  queue serve --bootstrap-expect 3 --join n1:8771         the first of three, found through n1
+  queue serve --join n1:8771                              waits to be taken into that cluster";
 
 /// Run a node; without flags a single voter on 127.0.0.1:8770, ready to use.
 ///
@@ -45,10 +46,11 @@ pub(super) struct ServeArgs {
     /// What it tells the other nodes to dial [default: where it listens for them].
     #[arg(long, value_name = "HOST:PORT")]
     peer_advertise: Option<String>,
-    /// Where to find the other voters of a new cluster.
+    /// Where to find the cluster: any nodes of it, one that is up is enough.
     #[arg(long, value_name = "HOST:PORT,…")]
     join: Option<String>,
-    /// How many voters a new cluster has, this one included [default: 1].
+    /// How many voters a new cluster has, this one included [default: 1; with `--join` 0: it founds
+    /// none, and waits to be taken into one].
     #[arg(long, value_name = "N")]
     bootstrap_expect: Option<String>,
     /// The cluster's name [default: quorate].
@@ -60,6 +62,19 @@ pub(super) struct ServeArgs {
     /// `lan`, or `wide` for voters tens of milliseconds apart [default: lan].
     #[arg(long, value_name = "PRESET", hide_short_help = true)]
     timing: Option<String>,
+    /// Whether to gossip about who is alive, over UDP: `on` or `off` [default: on].
+    #[arg(long, value_name = "ON", hide_short_help = true)]
+    gossip: Option<String>,
+    /// The file with the keys that seal the gossip; `queue keygen` writes one.
+    #[arg(long, value_name = "FILE")]
+    gossip_key_file: Option<String>,
+    /// `local`, `lan`, or `wan` for more than about 50 members or long ways [default: lan].
+    #[arg(long, value_name = "PROFILE", hide_short_help = true)]
+    gossip_profile: Option<String>,
+    /// Whether voters listen to each other beside Raft: a leader that is gone is replaced within tens of
+    /// milliseconds and not after a quarter of a second [default: true].
+    #[arg(long, value_name = "BOOL", hide_short_help = true)]
+    lifeline: Option<String>,
     /// How long a request is held while there is no leader [default: 5s].
     #[arg(long, value_name = "MS", hide_short_help = true)]
     hold_ms: Option<String>,
@@ -115,6 +130,10 @@ impl ServeArgs {
             ("cluster", self.cluster),
             ("insecure", self.insecure.then(|| "true".to_owned())),
             ("timing", self.timing),
+            ("lifeline", self.lifeline),
+            ("gossip", self.gossip),
+            ("gossip_key_file", self.gossip_key_file),
+            ("gossip_profile", self.gossip_profile),
             ("hold_ms", self.hold_ms),
             ("drain_ms", self.drain_ms),
             ("max_connections", self.max_connections),

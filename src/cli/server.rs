@@ -1,18 +1,22 @@
 //! A node and its HTTP, put together: what `serve` runs, and what `run` embeds.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::oneshot};
+use membership::{Keyring, KeyringError, Profile};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::oneshot,
+};
 use ulid::Ulid;
 
 use super::{Exit, Failure, operator::Console};
 use crate::{
     archive::{self, DiskArchive},
-    config::{Bootstrap, Config, TimingPreset},
+    config::{Bootstrap, Config, GossipProfile, TimingPreset},
     http::{self, Exposure, Hold, HttpOptions},
     node::{
-        self, Archive, Handle, MachineClock, NoArchive, Node, NodeOptions, OpenError, RaftRuntime,
-        Space,
+        self, Archive, GossipOptions, Handle, MachineClock, NoArchive, Node, NodeOptions,
+        OpenError, RaftRuntime, Space,
     },
 };
 
@@ -22,6 +26,9 @@ const LAN: raft::Timing =
 /// Voters up to about 50 ms apart: a heartbeat's round trip fits into the least timeout four times.
 const WIDE: raft::Timing =
     raft::Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1000 };
+
+/// Beside [`WIDE`]: a round trip of 100 ms and three times as much jitter fit into the silence.
+const WIDE_LIFELINE: raft::Lifeline = raft::Lifeline { ping_ms: 50, silence_ms: 400 };
 
 /// How long a server that stops waits for its archive, which is written a little later than the log.
 const ARCHIVE_PATIENCE: Duration = Duration::from_secs(2);
@@ -41,12 +48,16 @@ impl Server {
         console: Option<&Arc<Console>>,
         disk: Arc<dyn raft::Disk>,
     ) -> Result<Self, Failure> {
+        let gossip = gossip(config)?;
         let http_port = reserve("listen", config.listen).await?;
         drop(reserve("peer_listen", config.peer_listen).await?);
+        if gossip.is_some() {
+            drop(reserve_datagrams(config.peer_listen).await?);
+        }
         let archive = archive(config).map(Arc::new);
         let environment = environment(disk, archive.clone());
         // Opening takes much room, once: it is not carried along through everything that starts a server.
-        let opening = Node::open(node_options(config), environment, RaftRuntime::Own);
+        let opening = Node::open(node_options(config, gossip), environment, RaftRuntime::Own);
         let opened = Box::pin(opening).await;
         let handle = opened.map_err(|error| of_open_error(&error))?;
         if let Some(archive) = &archive {
@@ -82,14 +93,23 @@ impl Server {
 }
 
 /// Binds a port that the node will need, to learn before anything is written that it can.
-async fn reserve(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let message = match error.kind() {
-            io::ErrorKind::AddrInUse => format!("{key}: {address} is in use by another process"),
-            _ => format!("{key}: cannot listen on {address}: {error}"),
-        };
-        Failure::new(Exit::USAGE, "address_unavailable", message)
-    })
+async fn reserve(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| cannot_listen(key, &address.to_string(), &error))
+}
+
+/// As [`reserve`], the UDP port of gossip.
+async fn reserve_datagrams(address: SocketAddr) -> Result<UdpSocket, Failure> {
+    let bound = UdpSocket::bind(address).await;
+    bound.map_err(|error| cannot_listen("peer_listen", &format!("{address} (UDP)"), &error))
+}
+
+fn cannot_listen(key: &str, address: &str, error: &io::Error) -> Failure {
+    let message = match error.kind() {
+        io::ErrorKind::AddrInUse => format!("{key}: {address} is in use by another process"),
+        _ => format!("{key}: cannot listen on {address}: {error}"),
+    };
+    Failure::new(Exit::USAGE, "address_unavailable", message)
 }
 
 /// The archive that the configuration asks for, not open yet.
@@ -125,7 +145,7 @@ fn environment(disk: Arc<dyn raft::Disk>, archive: Option<Arc<DiskArchive>>) -> 
     }
 }
 
-fn node_options(config: &Config) -> NodeOptions {
+fn node_options(config: &Config, gossip: Option<GossipOptions>) -> NodeOptions {
     NodeOptions {
         raft: raft::Options {
             cluster: config.cluster.clone(),
@@ -138,18 +158,67 @@ fn node_options(config: &Config) -> NodeOptions {
                 TimingPreset::Lan => LAN,
                 TimingPreset::Wide => WIDE,
             },
+            lifeline: config.has_lifeline.then(|| match config.timing {
+                TimingPreset::Lan => raft::Lifeline::lan(),
+                TimingPreset::Wide => WIDE_LIFELINE,
+            }),
             segment_bytes: config.segment_bytes,
             snapshot_log_bytes: config.snapshot_log_bytes,
             kept_entries: config.kept_entries,
         },
         limits: node::Limits::default(),
         disk_reserve_bytes: config.disk_reserve_bytes,
+        gossip,
+    }
+}
+
+/// How the node gossips, if it does. Reads the keys.
+fn gossip(config: &Config) -> Result<Option<GossipOptions>, Failure> {
+    let Some(gossip) = &config.gossip else { return Ok(None) };
+    let keyring = gossip.key_file.as_deref().map(keyring).transpose()?;
+    if keyring.is_none() && !config.peer_listen.ip().is_loopback() {
+        let address = config.peer_listen;
+        tracing::warn!(%address, "gossip is not sealed: whoever reaches it can declare members dead");
+    }
+    Ok(Some(GossipOptions {
+        profile: match gossip.profile {
+            GossipProfile::Local => Profile::Local,
+            GossipProfile::Lan => Profile::Lan,
+            GossipProfile::Wan => Profile::Wan,
+        },
+        keyring,
+        seeds: gossip.seeds.clone(),
+        http_address: http_address(config),
+        labels: config.labels.clone(),
+    }))
+}
+
+/// Reads the keys that seal the cluster's gossip.
+pub(super) fn keyring(file: &Path) -> Result<Keyring, Failure> {
+    Keyring::read(file).map_err(|error| {
+        let message = match &error {
+            KeyringError::Unreadable { .. } => format!("gossip_key_file: {error}"),
+            _ => format!("gossip_key_file: {}: {error}", file.display()),
+        };
+        Failure::new(Exit::USAGE, "invalid_configuration", message)
+    })
+}
+
+/// Where clients of other machines find it: the address that it listens at, or, when that is every
+/// address, the host that it names to its peers.
+fn http_address(config: &Config) -> String {
+    let host = config.peer_advertise.rsplit_once(':').map_or("", |(host, _)| host);
+    if config.listen.ip().is_unspecified() && !host.is_empty() {
+        format!("{host}:{}", config.listen.port())
+    } else {
+        config.listen.to_string()
     }
 }
 
 fn bootstrap(bootstrap: &Bootstrap) -> raft::Bootstrap {
     match bootstrap.clone() {
         Bootstrap::Alone => raft::Bootstrap::Alone,
+        Bootstrap::Join => raft::Bootstrap::Join,
         Bootstrap::Expect { voters, seeds, only } => {
             raft::Bootstrap::Expect { voters, seeds, only }
         }
@@ -191,6 +260,7 @@ fn of_open_error(error: &OpenError) -> Failure {
             raft::OpenError::Io { .. } => (Exit::FAILED, "io"),
         },
         OpenError::Threads(_) => (Exit::FAILED, "threads"),
+        OpenError::Gossip(_) => (Exit::USAGE, "address_unavailable"),
     };
     Failure::new(exit, code, error.to_string())
 }

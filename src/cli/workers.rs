@@ -92,7 +92,10 @@ fn whole(answer: &Answer<WorkerResponse>) -> Report {
         ("draining", draining(worker).into()),
         ("last seen", last_seen(worker).into()),
     ];
-    pairs.extend(worker.session.map(|session| ("session", session.into())));
+    pairs.extend(worker.session.map(|session| {
+        let state = if worker.down { " (down)" } else { "" };
+        ("session", format!("{session}{state}").into())
+    }));
     if !worker.labels.is_empty() {
         pairs.push(("labels", labels(worker).into()));
     }

@@ -18,7 +18,8 @@ use crate::{
         AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, CancelRequest,
         ClaimBatchResponse, ClaimRequest, ClaimResponse, CompleteRequest, ElectionStatus,
         FailRequest, GetResponse, Health, HeartbeatRequest, HeartbeatResponse, HistoryResponse,
-        NodeStatus, Ready, ReleaseRequest, SettleResponse, StartRequest, WAIT_MS_MAX, WorkStatus,
+        NodeStatus, PeersResponse, Ready, ReleaseRequest, SettleResponse, StartRequest,
+        WAIT_MS_MAX, WorkStatus,
     },
 };
 
@@ -187,6 +188,11 @@ impl Client {
         self.read("/election/status", Persistence::OneRound).await
     }
 
+    /// The members that gossip knows, as the node that answers sees them.
+    pub async fn peers(&self) -> Result<Answer<PeersResponse>, ClientError> {
+        self.read("/peers", Persistence::OneRound).await
+    }
+
     /// Whether a node answers at all. Each address is tried once.
     pub async fn health(&self) -> Result<Answer<Health>, ClientError> {
         self.read("/health", Persistence::OneRound).await
@@ -274,7 +280,8 @@ pub fn fresh_job_id() -> JobId {
     JobId::parse(&Ulid::generate().to_string()).expect("a ULID is 26 letters and digits")
 }
 
-pub(super) fn fresh_request_id() -> RequestId {
+/// A fresh request id, as a caller wants it who must be able to repeat the call itself.
+pub fn fresh_request_id() -> RequestId {
     RequestId::parse(&Ulid::generate().to_string()).expect("a ULID is 26 letters and digits")
 }
 

@@ -32,3 +32,14 @@ pub enum ClientError {
         reason: String,
     },
 }
+
+impl ClientError {
+    /// Whether the same call may yet be answered.
+    pub fn may_be_answered_yet(&self) -> bool {
+        match self {
+            Self::Api(error) => error.retryable,
+            Self::Unreachable { .. } | Self::Unknown { .. } => true,
+            Self::BadAnswer { .. } => false,
+        }
+    }
+}

@@ -15,8 +15,9 @@ mod list;
 mod operations;
 mod options;
 mod transport;
+mod voters;
 
-pub use calls::{Answer, Client, fresh_job_id, is_terminal};
+pub use calls::{Answer, Client, fresh_job_id, fresh_request_id, is_terminal};
 pub use download::Download;
 pub use error::ClientError;
 pub use list::ListRequest;

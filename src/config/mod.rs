@@ -26,6 +26,6 @@ pub use fault::{Fault, Faults, Origin, Sourced};
 pub use file::{ConfigFile, NodeEntry};
 pub use parse::duration;
 pub use raw::{Explained, Flag, Raw};
-pub use server::{Bootstrap, Config, LogFormat, TimingPreset};
+pub use server::{Bootstrap, Config, Gossip, GossipProfile, LogFormat, TimingPreset};
 pub use settings::{SETTINGS, Setting, Side};
 pub use surroundings::Surroundings;

@@ -68,6 +68,12 @@ pub(super) fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Any text.
+#[expect(clippy::unnecessary_wraps, reason = "it stands where the others do, which can fail")]
+pub(super) fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
 /// One of a few words, in any case of letters.
 pub(super) fn word<T: ValueEnum>(text: &str) -> Result<T, String> {
     T::from_str(text, true).map_err(|_| {

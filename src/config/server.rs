@@ -1,7 +1,7 @@
 //! The server's configuration, resolved: every value checked, every reference followed.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -37,6 +37,12 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// The timers.
     pub timing: TimingPreset,
+    /// Whether voters listen to each other beside Raft, so that a dead leader is replaced sooner.
+    pub has_lifeline: bool,
+    /// Gossip; `None`: it is off.
+    pub gossip: Option<Gossip>,
+    /// What the file says of this node besides where it is.
+    pub labels: BTreeMap<String, String>,
     /// How long a request is held while there is no leader, unless it says otherwise, ms.
     pub hold_ms: u64,
     /// What requests under way get to finish in when the node stops, ms.
@@ -65,11 +71,35 @@ pub struct Config {
     pub explained: Vec<Explained>,
 }
 
+/// How the node gossips.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gossip {
+    /// The file with the keys that seal it; `None`: it is not sealed.
+    pub key_file: Option<PathBuf>,
+    /// The timers.
+    pub profile: GossipProfile,
+    /// `host:port` of members to find the others through.
+    pub seeds: Vec<String>,
+}
+
+/// The timers of gossip, by where the members stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GossipProfile {
+    /// On one machine.
+    Local,
+    /// Up to about 50 members in one building.
+    Lan,
+    /// More members, or farther apart.
+    Wan,
+}
+
 /// What a fresh directory does; one that is not fresh goes on as what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bootstrap {
     /// It is a cluster of one voter, at once.
     Alone,
+    /// It founds none, and waits until one takes it in.
+    Join,
     /// It finds the others first.
     Expect {
         /// How many voters, this one included.
@@ -137,8 +167,11 @@ impl Resolver<'_> {
             self.check_exposure(listen, peer_listen);
         }
         let cluster = self.take("cluster", parse::node_id, || "quorate".into());
-        let bootstrap = self.bootstrap(node_id.as_deref());
+        let join = self.take("join", dial_list, || Listed(vec![])).map(|join| join.0);
+        let bootstrap = join.clone().and_then(|join| self.bootstrap(node_id.as_deref(), join));
         let timing = self.take_word("timing", TimingPreset::Lan);
+        let has_lifeline = self.take("lifeline", parse::truth, || true);
+        let gossip = self.gossip(peer_listen, insecure, join);
         let hold_ms = self.take("hold_ms", hold_ms, || 5000);
         let drain_ms =
             self.take("drain_ms", |text| parse::milliseconds(text, 0..=600_000), || 10_000);
@@ -163,6 +196,9 @@ impl Resolver<'_> {
             cluster: cluster?,
             bootstrap: bootstrap?,
             timing: timing?,
+            has_lifeline: has_lifeline?,
+            gossip: gossip.and_then(|(is_on, gossip)| is_on.then_some(gossip)),
+            labels: node.map(|node| node.labels.clone()).unwrap_or_default(),
             hold_ms: hold_ms?,
             drain_ms: drain_ms?,
             max_body_bytes: max_body_bytes?,
@@ -262,12 +298,40 @@ impl Resolver<'_> {
         }
     }
 
-    fn bootstrap(&mut self, node_id: Option<&str>) -> Option<Bootstrap> {
+    /// Whether the node gossips, and how it would.
+    fn gossip(
+        &mut self,
+        peer_listen: Option<SocketAddr>,
+        insecure: Option<bool>,
+        join: Option<Vec<String>>,
+    ) -> Option<(bool, Gossip)> {
+        let is_on = self.take("gossip", parse::truth, || true);
+        let key_file = self.take("gossip_key_file", parse::text, String::new);
+        let profile = self.take_word("gossip_profile", GossipProfile::Lan);
+        let key_file = Some(key_file?).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let is_open = is_on? && key_file.is_none() && !insecure?;
+        if let Some(address) = peer_listen.filter(|address| is_open && !address.ip().is_loopback())
+        {
+            let reason = format!(
+                "is needed: whoever reaches {address} could declare members dead; write a key with \
+                 `queue keygen FILE` and name that file on every node, or say `--gossip off`, or \
+                 accept it with --insecure"
+            );
+            self.fault("gossip_key_file", reason, None);
+            return None;
+        }
+        let dials = self.raw.file.voters.iter().filter_map(|name| self.raw.file.nodes.get(name));
+        let seeds = dials.map(dial).chain(join?).collect();
+        Some((is_on?, Gossip { key_file, profile: profile?, seeds }))
+    }
+
+    fn bootstrap(&mut self, node_id: Option<&str>, join: Vec<String>) -> Option<Bootstrap> {
         let faults_before = self.faults.len();
-        let join = self.take("join", dial_list, || Listed(vec![]))?.0;
         let listed = self.raw.file.voters.len();
+        let is_joining = listed == 0 && !join.is_empty();
+        let derived = if is_joining { 0 } else { listed.max(1) };
         let expect =
-            self.take("bootstrap_expect", |text| parse::within(text, 1..=9), || listed.max(1))?;
+            self.take("bootstrap_expect", |text| parse::within(text, 0..=9), || derived)?;
         if listed > 0 {
             let seeds = self.seeds_of_file(node_id, expect);
             let is_sound = self.faults.len() == faults_before;
@@ -275,12 +339,20 @@ impl Resolver<'_> {
             let seeds = seeds.into_iter().chain(join).collect();
             return is_sound.then(|| voters_of(expect, seeds, only));
         }
-        if (expect > 1) == join.is_empty() {
-            let (key, reason) = if join.is_empty() {
-                ("join", format!("is needed to find the other {} voters", expect - 1))
-            } else {
-                ("bootstrap_expect", "is needed with `join`: how many voters there are".into())
-            };
+        let fault = match (expect, join.is_empty()) {
+            (0, true) => Some(("join", "is needed to find the cluster to be taken into".into())),
+            (2.., true) => {
+                Some(("join", format!("is needed to find the other {} voters", expect - 1)))
+            }
+            (1, false) => Some((
+                "bootstrap_expect",
+                "is 1: it would be a cluster of its own, and join none; leave it out to be taken \
+                 into one, or say how many voters a new one has"
+                    .into(),
+            )),
+            _ => None,
+        };
+        if let Some((key, reason)) = fault {
             self.fault(key, reason, self.origin(key));
             return None;
         }
@@ -374,7 +446,11 @@ impl Resolver<'_> {
 }
 
 fn voters_of(voters: usize, seeds: Vec<String>, only: Option<BTreeSet<String>>) -> Bootstrap {
-    if voters == 1 { Bootstrap::Alone } else { Bootstrap::Expect { voters, seeds, only } }
+    match voters {
+        0 => Bootstrap::Join,
+        1 => Bootstrap::Alone,
+        _ => Bootstrap::Expect { voters, seeds, only },
+    }
 }
 
 fn dial(node: &NodeEntry) -> String {

@@ -38,7 +38,7 @@ const fn formerly(older: &'static str, setting: Setting) -> Setting {
 }
 
 /// The table, in the order in which `--print-config` shows it.
-pub const SETTINGS: [Setting; 26] = [
+pub const SETTINGS: [Setting; 30] = [
     formerly("P2P_NODE_ID", server("node_id", "QUEUE_NODE_ID", "")),
     formerly("P2P_DATA_DIR", server("data_dir", "QUEUE_DATA_DIR", "")),
     formerly("P2P_PORT", server("listen", "QUEUE_LISTEN", "127.0.0.1:8770")),
@@ -49,6 +49,10 @@ pub const SETTINGS: [Setting; 26] = [
     server("bootstrap_expect", "QUEUE_BOOTSTRAP_EXPECT", "1"),
     server("join", "QUEUE_JOIN", ""),
     server("timing", "QUEUE_TIMING", "lan"),
+    server("lifeline", "QUEUE_LIFELINE", "true"),
+    server("gossip", "QUEUE_GOSSIP", "true"),
+    server("gossip_key_file", "QUEUE_GOSSIP_KEY_FILE", ""),
+    server("gossip_profile", "QUEUE_GOSSIP_PROFILE", "lan"),
     server("hold_ms", "QUEUE_HOLD_MS", "5000"),
     server("drain_ms", "QUEUE_DRAIN_MS", "10000"),
     server("max_connections", "QUEUE_MAX_CONNECTIONS", "8192"),

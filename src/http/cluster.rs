@@ -9,7 +9,7 @@ use super::{
     read,
 };
 use crate::{
-    node::{self, Consistency},
+    node::{self, Consistency, GossipFigures, MemberState},
     wire::{self, ApiError, Check, Code, ElectionStatus, Freshness, Health, NodeStatus, Ready},
 };
 
@@ -51,12 +51,14 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
     let (work, rev) = read::totals(&call, Consistency::Stale).await?;
     let status = call.site.handle.status();
     let raft = status.raft;
-    let members = raft.voters.len() + raft.learners.len();
+    let configured = raft.voters.len() + raft.learners.len();
+    // Without gossip nobody knows who lives: while there is a leader, a majority does.
+    let assumed = if raft.leader.is_some() { configured } else { 1 };
+    let gossip = call.site.handle.figures().gossip;
     let body = NodeStatus {
         node_id: raft.me.label,
         role: role(raft.role),
-        // Without gossip nobody knows who lives: while there is a leader, a majority does.
-        alive_peers: if raft.leader.is_some() { members } else { 1 },
+        alive_peers: gossip.as_ref().map_or(assumed, GossipFigures::alive_peers),
         leader_id: raft.leader.map(|leader| leader.label),
         term: raft.term,
         voters: raft.voters.into_iter().map(|peer| peer.label).collect(),
@@ -67,11 +69,19 @@ pub(super) async fn status(call: Call) -> Result<Answer, Failure> {
         state_hash: format!("{:032x}", status.state_hash),
         uptime_ms: status.uptime_ms,
         version: VERSION.to_owned(),
-        swim: None,
+        swim: gossip.as_ref().map(swim),
         archive: Some(archive(call.site.handle.archive_status())),
         work,
     };
     Ok(Answer::ok(&body).at(rev).seen(Freshness::Stale))
+}
+
+fn swim(gossip: &GossipFigures) -> wire::Swim {
+    wire::Swim {
+        members: gossip.count(|_, _| true),
+        suspect: gossip.count(|state, _| state == MemberState::Suspect),
+        down: gossip.count(|state, _| state == MemberState::Down),
+    }
 }
 
 fn archive(status: node::ArchiveStatus) -> wire::ArchiveStatus {
@@ -90,19 +100,22 @@ pub(super) async fn election(call: Call) -> Result<Answer, Failure> {
     call.no_query()?;
     let status = call.site.handle.status();
     let (me, leader) = (status.raft.me, status.raft.leader);
+    let change = |change: node::LeaderChange| wire::LeaderChange {
+        term: change.term,
+        leader_id: change.leader,
+        at_ms: change.at_ms,
+        gap_ms: change.gap_ms,
+        cause: change.cause.as_str().to_owned(),
+    };
+    let changes: Vec<_> = status.changes.into_iter().map(change).collect();
     let body = ElectionStatus {
         role: role(status.raft.role),
         is_leader: leader.as_ref().is_some_and(|leader| leader.id == me.id),
         leader_id: leader.map(|leader| leader.label),
         node_id: me.label,
         term: status.raft.term,
-        last_change: status.last_change.map(|change| wire::LeaderChange {
-            term: change.term,
-            leader_id: change.leader,
-            at_ms: change.at_ms,
-            gap_ms: change.gap_ms,
-            cause: change.cause.to_owned(),
-        }),
+        last_change: changes.first().cloned(),
+        changes,
     };
     Ok(Answer::ok(&body).seen(Freshness::Stale))
 }

@@ -74,6 +74,15 @@ pub(super) fn rejected(rejection: Rejection, place: Place) -> ApiError {
                 .with("queue", queue.as_str())
                 .with("unfinished", unfinished)
         }
+        Rejection::StaleSession { current, is_down } => {
+            let what = if is_down { "was declared down" } else { "is the worker's newest" };
+            let error =
+                format!("This session is over: session {current} {what}. Begin a greater one.");
+            ApiError::new(Code::StaleSession, error)
+                .with("field", "session")
+                .with("current_session", current)
+                .with("down", is_down)
+        }
         Rejection::DependencyCycle { index, job } => {
             let error = format!("`depends_on` of job {job} closes a circle.");
             let error = ApiError::new(Code::DependencyCycle, error).with("field", "depends_on");

@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{answer::Failure, call::Call};
 use crate::{
-    node::{Consistency, Figures, Status},
+    node::{Consistency, Figures, GossipFigures, Kind, MemberState, Status},
     queue::{JobState, QueueName, QueueTotals, Rev, Totals, WallMs},
 };
 
@@ -26,7 +26,7 @@ const QUEUES_MAX: usize = 1000;
 const OTHER_QUEUES: &str = "other";
 
 type Labels<const N: usize> = [(&'static str, String); N];
-/// A gauge that is never negative and may have a fraction.
+/// A gauge that may have a fraction.
 type Decimal = Gauge<f64, AtomicU64>;
 
 pub(super) async fn metrics(call: Call) -> Result<Response, Failure> {
@@ -70,6 +70,7 @@ fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
         let help = "Free on the data directory's disk, as of the last look";
         registry.register_with_unit("disk_free", help, Unit::Bytes, number(bytes));
     }
+    register_wall_clock(registry, figures);
     register_raft(registry, status);
     let changes = Family::<Labels<1>, Counter>::default();
     for (cause, count) in &figures.leader_changes {
@@ -77,7 +78,58 @@ fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
     }
     let help = "Changes of leader that this node saw since it started, by their cause";
     registry.register("leader_changes", help, changes);
+    let gap = Decimal::default();
+    gap.set(seconds(status.changes.first().map_or(0, |change| change.gap_ms)));
+    let help = "For how long there was no leader at the last change, as this node saw it";
+    registry.register_with_unit("write_gap", help, Unit::Seconds, gap);
     register_under_way(registry, figures);
+    if let Some(gossip) = &figures.gossip {
+        register_gossip(registry, gossip);
+    }
+}
+
+fn register_gossip(registry: &mut Registry, figures: &GossipFigures) {
+    let members = Family::<Labels<2>, Gauge>::default();
+    for state in MemberState::ALL {
+        for kind in Kind::ALL.map(Some).into_iter().chain([None]) {
+            let count = figures.members.get(&(state, kind)).copied().unwrap_or(0);
+            let kind = kind.map_or("unknown", Kind::as_str);
+            let labels = [("state", state.as_str().to_owned()), ("kind", kind.to_owned())];
+            members.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+    let help = "Members that gossip knows, by their state and kind";
+    registry.register("member_state", help, members);
+    let datagrams = Family::<Labels<1>, Counter>::default();
+    for (fate, count) in figures.datagrams() {
+        datagrams.get_or_create(&[("fate", fate.to_owned())]).inc_by(count);
+    }
+    let help = "Datagrams of gossip since the node started, by what became of them";
+    registry.register("gossip_datagrams", help, datagrams);
+    let failed = Counter::<u64>::default();
+    failed.inc_by(figures.probes_failed());
+    let help = "Probes of this node that a member did not answer, directly or through others";
+    registry.register("gossip_failed_probes", help, failed);
+    let rejoins = Counter::<u64>::default();
+    rejoins.inc_by(figures.rejoins());
+    let help = "How often others declared this node down, and it went on";
+    registry.register("gossip_rejoins", help, rejoins);
+    let unreadable = Counter::<u64>::default();
+    unreadable.inc_by(figures.unreadable_cards);
+    let help = "What members said of themselves and this version cannot read";
+    registry.register("gossip_unreadable_cards", help, unreadable);
+}
+
+fn register_wall_clock(registry: &mut Registry, figures: &Figures) {
+    if let Some(ahead_ms) = figures.wall_clock.ahead_ms {
+        let ahead = Decimal::default();
+        let size = seconds(ahead_ms.unsigned_abs());
+        ahead.set(if ahead_ms < 0 { -size } else { size });
+        let help = "How far the wall clock is ahead of the median of the voters'";
+        registry.register_with_unit("wall_clock_ahead", help, Unit::Seconds, ahead);
+    }
+    let help = "Whether this node does not lead for the sake of its wall clock";
+    registry.register("wall_clock_aside", help, truth(figures.wall_clock.is_aside));
 }
 
 fn register_raft(registry: &mut Registry, status: &Status) {

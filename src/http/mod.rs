@@ -32,6 +32,7 @@ mod metrics;
 mod openapi;
 mod operator;
 mod options;
+mod peers;
 mod present;
 mod queues;
 mod read;
@@ -41,6 +42,7 @@ mod routes;
 mod server;
 mod settle;
 mod stream;
+mod voters;
 mod workers;
 
 pub use operator::Operator;

@@ -57,7 +57,7 @@ fn check_peer(peer: Option<Peer>) -> Result<(), ApiError> {
     if peer.is_some_and(Peer::is_local) {
         return Ok(());
     }
-    let error = "/admin/* answers to connections from the node's own machine alone.";
+    let error = "This answers to connections from the node's own machine alone.";
     Err(ApiError::new(Code::Forbidden, error))
 }
 
@@ -66,7 +66,7 @@ fn check_peer(peer: Option<Peer>) -> Result<(), ApiError> {
 fn check_host(request: &Request) -> Result<(), ApiError> {
     match gate::host(request.uri(), request.headers())? {
         Some(host) if !gate::is_nobody_elses(host) => {
-            let error = format!("/admin/* answers to localhost and addresses, not to {host:?}.");
+            let error = format!("This answers to localhost and addresses, not to {host:?}.");
             Err(ApiError::new(Code::Forbidden, error).with("field", "Host"))
         }
         _ => Ok(()),

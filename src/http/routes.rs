@@ -10,9 +10,9 @@ use super::{
     gate::Site,
     history, jobs, lease, list,
     meters::Template,
-    metrics, openapi, queues, read, retry,
+    metrics, openapi, peers, queues, read, retry,
     route::{Route, delete, get, post, put},
-    settle, workers,
+    settle, voters, workers,
 };
 use crate::{
     queue::{JobId, QueueName, WorkerId},
@@ -22,10 +22,11 @@ use crate::{
         CompleteBatchResponse, CompleteRequest, ConfigChange, ConfigResponse, ElectionStatus,
         FailRequest, ForNodeResponse, GetResponse, Health, HeartbeatRequest, HeartbeatResponse,
         HistoryQuery, HistoryResponse, LeaseStatus, ListQuery, ListResponse, NamesQuery,
-        NodeStatus, OperationRequest, QueueOperated, QueueResponse, QueuesResponse, ReadQuery,
-        Ready, ReleaseRequest, RetryRequest, RetryResponse, SetQueueRequest, SetQueueResponse,
-        SettleResponse, ShutdownResponse, SnapshotResponse, StartRequest, WorkStatus,
-        WorkerOperated, WorkerResponse, WorkersResponse,
+        NodeStatus, OperationRequest, PeersResponse, QueueOperated, QueueResponse, QueuesResponse,
+        ReadQuery, Ready, ReleaseRequest, RetryRequest, RetryResponse, SetQueueRequest,
+        SetQueueResponse, SettleResponse, ShutdownResponse, SnapshotResponse, StartRequest,
+        TransferRequest, TransferResponse, VoterRequest, VoterResponse, WorkStatus, WorkerOperated,
+        WorkerResponse, WorkersResponse,
     },
 };
 
@@ -50,6 +51,7 @@ pub(super) fn table() -> Vec<(&'static str, Vec<Route>)> {
         ("queues", queues()),
         ("workers", workers()),
         ("node", node()),
+        ("cluster", changes()),
         ("admin", admin()),
     ]
 }
@@ -218,12 +220,44 @@ fn node() -> Vec<Route> {
         get("/lease/status", lease::status)
             .says("How the leader stands with its quorum, as far as this node knows.")
             .answers::<LeaseStatus>(),
+        get("/peers", peers::peers)
+            .says("Every member that gossip knows, as this node sees it.")
+            .answers::<PeersResponse>(),
+        get("/gossip/peers", peers::peers).says("The same as `/peers`.").answers::<PeersResponse>(),
         get("/metrics", metrics::metrics)
             .says("Everything worth an alert or a graph, as OpenMetrics text.")
             .answers_media(metrics::OPEN_METRICS),
         get("/openapi.json", openapi::openapi)
             .says("This document, made from the table of routes.")
             .answers_media("application/json"),
+    ]
+}
+
+fn changes() -> Vec<Route> {
+    let change = |route: Route, summary| {
+        let route = route.says(summary).takes::<VoterRequest>();
+        route.answers::<VoterResponse>().with_statuses(&[200, 202])
+    };
+    vec![
+        change(
+            post("/cluster/add", voters::add),
+            "Makes a node a voter once it has caught up: 200, or 202 while that takes longer.",
+        ),
+        change(
+            post("/cluster/remove", voters::remove),
+            "Takes a voter's vote; a leader hands over first.",
+        ),
+        change(
+            post("/cluster/replace", voters::replace),
+            "Gives the place of a voter that is not heard of to a fresh directory.",
+        ),
+        post("/election/transfer", voters::transfer)
+            .says("Has the leader hand over to a voter.")
+            .takes::<TransferRequest>()
+            .answers::<TransferResponse>(),
+        post("/election/start", voters::start)
+            .says("Has this node lead: a live leader hands over to it, without one it stands.")
+            .answers::<TransferResponse>(),
     ]
 }
 

@@ -77,7 +77,9 @@ impl Lane {
             | Command::Heartbeat(_)
             | Command::Complete(_)
             | Command::Fail(_)
-            | Command::Release(_) => Self::Holder,
+            | Command::Release(_)
+            // Few, and whoever waits for the jobs of a worker that is gone waits for these.
+            | Command::WorkerDown(_) => Self::Holder,
         }
     }
 }

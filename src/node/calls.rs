@@ -11,10 +11,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Cause,
     codec::{self, CodecError},
     gather::Setback,
+    worker_down::Verdict,
 };
-use crate::queue::{Claim, Outcome};
+use crate::queue::{Claim, Outcome, WorkerId};
 
 /// The layout of requests and responses.
 const CALL_FORMAT: u16 = 1;
@@ -52,6 +54,32 @@ pub(super) enum Request {
     },
     /// Are you there?
     Ping,
+    /// What does your wall clock show?
+    WallClock,
+    /// Why does that term have you as its leader?
+    Cause {
+        /// The term.
+        term: u64,
+    },
+    /// Is this session of a worker down, as you see it?
+    WorkerDown {
+        /// The worker.
+        worker: WorkerId,
+        /// Its session.
+        session: u64,
+    },
+    /// Change the voters, or go on with that change.
+    ChangeVoters {
+        /// The change.
+        change: raft::Change,
+        /// Answer after this how far it is, ms.
+        wait_ms: u64,
+    },
+    /// Hand the leadership to this voter.
+    HandOver {
+        /// Its label.
+        to: String,
+    },
 }
 
 /// Commands of one caller.
@@ -102,6 +130,19 @@ pub(super) enum Response {
     Pong,
     /// Nothing was done: this version cannot read the request, or the node is not open.
     Declined,
+    /// To [`Request::WallClock`]: ms since the Unix epoch.
+    WallClock {
+        /// As it was when the request was read.
+        wall_ms: u64,
+    },
+    /// To [`Request::Cause`]; `None` when it cannot tell either.
+    Cause(Option<Cause>),
+    /// To [`Request::WorkerDown`].
+    WorkerDown(Verdict),
+    /// To [`Request::ChangeVoters`].
+    VotersChanged(raft::ChangeState),
+    /// To [`Request::HandOver`].
+    HandedOver(Result<(), raft::ChangeError>),
 }
 
 /// Why the asked node did not carry something out.

@@ -107,6 +107,22 @@ pub(super) fn decode<T: DeserializeOwned>(
     decode_bare(body, limit)
 }
 
+/// Reads what [`encode`] wrote under that format number, and passes over what a later version added
+/// behind it.
+pub(super) fn decode_head<T: DeserializeOwned>(format: u16, bytes: &[u8]) -> Result<T, CodecError> {
+    let (head, body) =
+        bytes.split_first_chunk().ok_or(CodecError::TooShort { bytes: bytes.len() })?;
+    let found = u16::from_le_bytes(*head);
+    if found != format {
+        return Err(CodecError::UnknownFormat { found, expected: format });
+    }
+    layout()
+        .with_limit(body.len() as u64)
+        .allow_trailing_bytes()
+        .deserialize(body)
+        .map_err(|reason| CodecError::Malformed(reason.to_string()))
+}
+
 /// One command as it stands in an entry.
 pub(super) fn encode_command(command: &Command) -> Bytes {
     encode_bare(command)

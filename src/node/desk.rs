@@ -89,6 +89,18 @@ async fn answer(node: Arc<Node>, from: PeerId, request: Bytes, remaining: Durati
             Response::Noted
         }
         Ok(Request::Ping) => Response::Pong,
+        Ok(Request::Cause { term }) => {
+            Response::Cause(node.stood_because(term).or_else(|| node.leaders().cause_of(term)))
+        }
+        Ok(Request::WorkerDown { worker, session }) => {
+            Response::WorkerDown(node.verdict_on(&worker, session))
+        }
+        Ok(Request::ChangeVoters { change, wait_ms }) => {
+            let wait = Duration::from_millis(wait_ms).min(remaining);
+            Response::VotersChanged(node.change_here(change, wait).await)
+        }
+        Ok(Request::HandOver { to }) => Response::HandedOver(node.hand_over_to(&to).await),
+        Ok(Request::WallClock) => Response::WallClock { wall_ms: node.clock.wall_ms() },
     };
     response.encode()
 }
@@ -152,6 +164,7 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
         return Err(Refusal::NotProposed);
     }
     let work = Work::one(&Command::Claim(claiming.claim.clone()));
+    node.signs.note_claim(&claiming.claim, node.clock.wall_ms());
     let permit = node.admission.admit_claim(work.bytes).map_err(Setback::from)?;
     let now = Instant::now();
     let (reply, mut answer) = oneshot::channel();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Handle, LaneLoad};
+use super::{Gossip, GossipFigures, Handle, LaneLoad, WallClock};
 
 /// A node's counters and loads at one moment, beside its [`super::Status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,12 @@ pub struct Figures {
     /// How many changes of leader it saw since it started, by their cause
     /// ([`super::LeaderChange::cause`]).
     pub leader_changes: BTreeMap<&'static str, u64>,
+    /// How its wall clock stands among the voters'.
+    pub wall_clock: WallClock,
     /// What its disk has free, bytes; `None` when it does not look.
     pub disk_free_bytes: Option<u64>,
+    /// What gossip counts; `None` while it is off.
+    pub gossip: Option<GossipFigures>,
 }
 
 impl Handle {
@@ -33,7 +37,9 @@ impl Handle {
             claims_parked: node.bells.waiters().parked(),
             reads: under_way.reads,
             leader_changes: node.leaders().counts(),
+            wall_clock: *node.wall_clock.borrow(),
             disk_free_bytes: node.room.free_bytes(),
+            gossip: node.gossip.as_ref().map(Gossip::figures),
         }
     }
 

@@ -116,7 +116,11 @@ fn steps(command: &Command) -> usize {
             Action::RetryJobs(retry) => usize::try_from(retry.limit).unwrap_or(usize::MAX),
             _ => 1,
         },
-        Command::Start(_) | Command::Fail(_) | Command::Release(_) | Command::Cancel(_) => 1,
+        Command::Start(_)
+        | Command::Fail(_)
+        | Command::Release(_)
+        | Command::Cancel(_)
+        | Command::WorkerDown(_) => 1,
     }
 }
 

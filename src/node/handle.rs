@@ -9,6 +9,7 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
+    Cause, Gossip,
     claims::{self, Claimant, Origin},
     gather::Work,
     open::{Node, Phase},
@@ -114,7 +115,7 @@ impl Handle {
         &self.life.node
     }
 
-    fn must_run(&self) -> Result<(), Unavailable> {
+    pub(super) fn must_run(&self) -> Result<(), Unavailable> {
         let is_running = self.node().is_running();
         is_running.then_some(()).ok_or(Unavailable::NotApplied(Reason::ShuttingDown))
     }
@@ -127,6 +128,7 @@ impl Handle {
         hold: Duration,
     ) -> Result<Vec<Outcome>, Unavailable> {
         self.must_run()?;
+        self.node().note_signs_of_life(&commands);
         let deadline = Instant::now() + hold;
         let admission = &self.node().admission;
         let pieces = Work::cut(&commands).into_iter().map(|piece| piece.admit(admission));
@@ -186,6 +188,7 @@ impl Handle {
         may_come_again: bool,
     ) -> Result<Outcome, Unavailable> {
         self.must_run()?;
+        self.node().signs.note_claim(&claim, self.node().clock.wall_ms());
         let work = Work::one(&Command::Claim(claim.clone()));
         let permit = self.node().admission.admit_claim(work.bytes);
         let _permit = permit.map_err(Unavailable::NotApplied)?;
@@ -267,6 +270,16 @@ impl Handle {
         self.node().look(|machine| machine.state().rev())
     }
 
+    /// The member that this node is; `None`: it does not gossip.
+    pub fn gossip(&self) -> Option<Gossip> {
+        self.node().gossip.clone()
+    }
+
+    /// This node's wall clock, ms since the Unix epoch.
+    pub fn wall_ms(&self) -> u64 {
+        self.node().clock.wall_ms()
+    }
+
     /// This node's standing.
     pub fn status(&self) -> Status {
         self.node().status()
@@ -325,6 +338,9 @@ impl Handle {
                 break;
             }
         }
+        if let Some(gossip) = &node.gossip {
+            gossip.leave().await;
+        }
         if timeout_at(drained_by, node.admission.drained()).await.is_err() {
             tracing::warn!("stopping with requests unanswered");
         }
@@ -357,18 +373,18 @@ pub struct Status {
     /// Since the node started, ms.
     pub uptime_ms: u64,
     /// Whether this node takes requests: every check holds, but for a disk that has little room left,
-    /// beside which everything but adds goes on.
+    /// beside which everything but adds goes on, and a wall clock for whose sake it does not lead.
     pub is_ready: bool,
-    /// Whether a leader is known, this replica has caught up with it, and its disk is well.
+    /// Whether a leader is known, this replica has caught up with it, and its disk and clock are well.
     pub checks: Vec<Check>,
-    /// The last change of leader that this node saw.
-    pub last_change: Option<LeaderChange>,
+    /// The last changes of leader that this node saw, the newest first.
+    pub changes: Vec<LeaderChange>,
 }
 
 /// One thing that must hold before a node is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Its name: `bootstrapped`, `leader_known`, `caught_up`, `disk`.
+    /// Its name: `bootstrapped`, `leader_known`, `caught_up`, `disk`, `wall_clock`.
     pub name: &'static str,
     /// Whether it holds.
     pub is_ok: bool,
@@ -385,12 +401,10 @@ pub struct LeaderChange {
     pub leader: String,
     /// When it was seen, by this node's wall clock.
     pub at_ms: u64,
-    /// How long this node knew of no leader, ms.
+    /// From the last sign of the leader before to the first of this one, as this node saw them, ms.
     pub gap_ms: u64,
-    /// Why, as far as this node can tell: `start` (the first leader it knew), `transfer` (the
-    /// leader before said that it would go), `crash` (nothing listens any more where it was), or
-    /// `unknown` (it fell silent: hung or cut off, which look alike from one node).
-    pub cause: &'static str,
+    /// Why.
+    pub cause: Cause,
 }
 
 #[cfg(test)]

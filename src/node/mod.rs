@@ -1,5 +1,5 @@
-//! The one room that knows the queue and Raft, and the only one that reads the machine's clock and
-//! randomness. (SWIM joins them here and nowhere else.)
+//! The one room that knows the queue, Raft and SWIM, and the only one that reads the machine's clock and
+//! randomness.
 //!
 //! ```text
 //!              Handle  submit · claim · read · ended · status · stop
@@ -12,6 +12,9 @@
 //!                                                                           ▼
 //!   expiry (ticks) · reads (ReadIndex) · claims (long polls)  ◀── waiters, ended
 //! ```
+//!
+//! Beside all that, [`gossip`] says and hears who is alive. It is advice: nothing that it says changes a
+//! voter, and `None` of it ([`NodeOptions::gossip`]) takes no promise away.
 //!
 //! Finished jobs that leave the state go to an [`Archive`], which this room declares and does not have.
 //!
@@ -31,7 +34,9 @@ mod expiry;
 mod figures;
 mod forward;
 mod gather;
+mod gossip;
 mod handle;
+mod leaders;
 mod machine;
 mod open;
 mod parked;
@@ -44,13 +49,19 @@ mod snapshot;
 mod space;
 mod standing;
 mod tries;
+mod voters;
 mod waiters;
+mod wall_clock;
+mod worker_down;
 
 pub use admission::{LaneLoad, Limits};
 pub use archive::{Archive, ArchiveQuery, ArchiveStatus, ArchiveUnavailable, NoArchive};
 pub use backup::{Backup, BackupCheck, BackupFault};
 pub use clock::*;
 pub use figures::Figures;
+pub use gossip::*;
 pub use handle::*;
+pub use leaders::Cause;
 pub use open::*;
 pub use space::{FileSystem, Space};
+pub use wall_clock::WallClock;

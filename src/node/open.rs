@@ -17,20 +17,24 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
-    Archive, Clock, FileSystem, Handle, Limits, MachineClock, NoArchive, Space,
+    Archive, Clock, FileSystem, Gossip, GossipOptions, Handle, Limits, MachineClock, NoArchive,
+    Space,
     admission::Admission,
     archive::ArchiveReads,
     clock::ClusterClock,
     desk::Desk,
     expiry, forward,
     gather::Pump,
+    gossip::ReplicaSubject,
+    leaders::Leaders,
     machine::{Bells, Machine},
     parked::{self, Tickets, Visitors},
     proposer,
     reads::{self, Reads},
     routing::{self, Standing},
     space::{self, Room},
-    standing::Leaders,
+    wall_clock::{self, WallClock},
+    worker_down::{self, Signs},
 };
 
 /// The threads of Raft's own runtime: one for the replica, one for what it must not wait for.
@@ -46,6 +50,8 @@ pub struct NodeOptions {
     /// While this node leads and its disk has less than this free, adds are refused, bytes; 0: never,
     /// and nobody looks.
     pub disk_reserve_bytes: u64,
+    /// How it gossips; `None`: it does not.
+    pub gossip: Option<GossipOptions>,
 }
 
 /// What a node stands on: simulation brings its own.
@@ -94,8 +100,11 @@ pub enum OpenError {
     #[error(transparent)]
     Raft(#[from] raft::OpenError),
     /// The operating system gave no threads. Nothing was written.
-    #[error("cannot start Raft's threads: {0}")]
+    #[error("cannot start threads: {0}")]
     Threads(io::Error),
+    /// Gossip did not begin.
+    #[error("cannot gossip: {0}")]
+    Gossip(#[from] membership::OpenError),
 }
 
 /// Whether a node takes requests.
@@ -129,11 +138,14 @@ pub struct Node {
     pub(super) standing: watch::Sender<Standing>,
     pub(super) leaders: Mutex<Leaders>,
     pub(super) has_caught_up: watch::Sender<bool>,
+    pub(super) wall_clock: watch::Sender<WallClock>,
+    pub(super) signs: Signs,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) started_ms: u64,
     /// The runtime of everything but Raft.
     pub(super) runtime: tokio::runtime::Handle,
-    raft_threads: RaftThreads,
+    raft_threads: OwnThreads,
+    pub(super) gossip: Option<Gossip>,
     rng: Mutex<StdRng>,
 }
 
@@ -153,11 +165,24 @@ impl Node {
         let mut rng = StdRng::seed_from_u64(stands_on.seed);
         let bells = Arc::new(Bells::with_archive(Arc::clone(&archive)));
         let desk = Arc::new(Desk::default());
-        let raft_threads = RaftThreads::start(raft_runtime)?;
+        let raft_threads = OwnThreads::start(raft_runtime, "raft", RAFT_THREADS)?;
         let machine = Machine::new(Arc::clone(&bells));
         let calls = Arc::clone(&desk);
+        let member = options.gossip.as_ref().map(|gossip| gossip.member(&options.raft));
         let opening = Replica::open(options.raft, stands_on, machine, calls);
         let replica = raft_threads.run(opening).await?;
+        let gossip = match options.gossip.zip(member) {
+            None => None,
+            Some((options, member)) => {
+                let subject = Arc::new(ReplicaSubject::new(replica.clone(), options));
+                let (seed, clock) = (rng.next_u64(), Arc::clone(&clock));
+                let opened = Gossip::open(member, subject, clock, seed, raft_runtime).await;
+                if opened.is_err() {
+                    replica.stop().await;
+                }
+                Some(opened?)
+            }
+        };
         let node = Arc::new(Self {
             replica,
             bells,
@@ -174,11 +199,14 @@ impl Node {
             standing: watch::Sender::default(),
             leaders: Mutex::default(),
             has_caught_up: watch::Sender::new(false),
+            wall_clock: watch::Sender::default(),
+            signs: Signs::default(),
             phase: watch::Sender::new(Phase::Running),
             started_ms: clock.monotonic_ms(),
             clock,
             runtime: tokio::runtime::Handle::current(),
             raft_threads,
+            gossip,
             tickets: Tickets::starting_at(rng.next_u64()),
             rng: Mutex::new(rng),
         });
@@ -195,6 +223,10 @@ impl Node {
         self.spawn_until_stopped(expiry::run(Arc::clone(self)));
         self.spawn_until_stopped(space::watch(Arc::clone(self)));
         self.spawn_until_stopped(parked::watch_leader(Arc::clone(self)));
+        self.spawn_until_stopped(wall_clock::watch(Arc::clone(self)));
+        if let Some(gossip) = &self.gossip {
+            self.spawn_until_stopped(worker_down::watch(Arc::clone(self), gossip.clone()));
+        }
     }
 
     /// Runs a task beside the caller.
@@ -240,6 +272,9 @@ impl Node {
         self.phase.send_replace(Phase::Stopped);
         self.proposer.close();
         self.forwarder.close();
+        if let Some(gossip) = &self.gossip {
+            gossip.stop().await;
+        }
         self.replica.stop().await;
         self.raft_threads.end();
     }
@@ -251,24 +286,29 @@ impl fmt::Debug for Node {
     }
 }
 
-/// Raft's own runtime, if it has one. Ends without blocking, wherever it is dropped.
+/// A runtime of its own, if there is one. Ends without blocking, wherever it is dropped.
 #[derive(Debug)]
-struct RaftThreads(Mutex<Option<Runtime>>);
+pub(super) struct OwnThreads(Mutex<Option<Runtime>>);
 
-impl RaftThreads {
-    fn start(choice: RaftRuntime) -> Result<Self, OpenError> {
+impl OwnThreads {
+    pub(super) fn start(
+        choice: RaftRuntime,
+        name: &str,
+        threads: usize,
+    ) -> Result<Self, OpenError> {
         let runtime = match choice {
             RaftRuntime::Current => None,
             RaftRuntime::Own => {
                 let mut builder = Builder::new_multi_thread();
-                builder.worker_threads(RAFT_THREADS).thread_name("raft").enable_all();
+                builder.worker_threads(threads).thread_name(name).enable_all();
                 Some(builder.build().map_err(OpenError::Threads)?)
             }
         };
         Ok(Self(Mutex::new(runtime)))
     }
 
-    async fn run<F>(&self, task: F) -> F::Output
+    /// Runs a task there, else here.
+    pub(super) async fn run<F>(&self, task: F) -> F::Output
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -283,7 +323,7 @@ impl RaftThreads {
         }
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         if let Some(runtime) = self.lock().take() {
             runtime.shutdown_background();
         }
@@ -294,7 +334,7 @@ impl RaftThreads {
     }
 }
 
-impl Drop for RaftThreads {
+impl Drop for OwnThreads {
     fn drop(&mut self) {
         self.end();
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::queue::{
     Add, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail, GroupName, Heartbeat,
     Holding, JobId, NewJob, OnDependencyFailure, Payload, QueueName, Release, RequestId, Retry,
-    Stamp, Token, WallMs, WorkType, WorkerId,
+    Stamp, Token, WallMs, WorkType, WorkerDown, WorkerId,
 };
 
 pub(super) const SOON: Duration = Duration::from_secs(10);
@@ -28,13 +28,17 @@ pub(super) fn new_job(name: &str) -> NewJob {
     NewJob::plain(id(name))
 }
 
+pub(super) fn worker(name: &str) -> WorkerId {
+    WorkerId::parse(name).unwrap()
+}
+
 pub(super) fn add(name: &str) -> Command {
     Command::Add(Add { jobs: vec![new_job(name)] })
 }
 
 pub(super) fn claim(worker: &str, request: &str) -> Claim {
     Claim {
-        worker: WorkerId::parse(worker).unwrap(),
+        worker: self::worker(worker),
         session: None,
         queues: Vec::new(),
         work_types: Vec::new(),
@@ -90,7 +94,7 @@ pub(super) fn one_of_each() -> Vec<(&'static str, Command)> {
         lease_ms: Some(2_000),
         progress: Some(Bytes::from_static(b"0.5")),
     };
-    let heartbeat = Heartbeat { worker: Some(WorkerId::parse("w").unwrap()), items: vec![beat] };
+    let heartbeat = Heartbeat { worker: Some(worker("w")), items: vec![beat] };
     let result = Some(Bytes::from_static(b"{\"ok\":1}"));
     vec![
         ("add", Command::Add(Add { jobs: vec![full, new_job("plain")] })),
@@ -115,5 +119,6 @@ pub(super) fn one_of_each() -> Vec<(&'static str, Command)> {
         ),
         ("release", Command::Release(Release { holding: holding("j", 4), delay_ms: 10 })),
         ("cancel", Command::Cancel(Cancel { job: id("j") })),
+        ("worker_down", Command::WorkerDown(WorkerDown { worker: worker("w"), session: 7 })),
     ]
 }

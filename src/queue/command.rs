@@ -42,6 +42,8 @@ pub enum Command {
     Cancel(Cancel),
     /// Anything whose only identity is its request id.
     Operate(Operation),
+    /// Ends what a session of a worker holds.
+    WorkerDown(WorkerDown),
 }
 
 /// Jobs to add, in order.
@@ -171,7 +173,8 @@ pub enum OnDependencyFailure {
 pub struct Claim {
     /// Who will hold the leases.
     pub worker: WorkerId,
-    /// An agent's incarnation, so that its death can end its leases and no others.
+    /// An agent's incarnation, greater than any before it: a claim of a later one, or its being
+    /// declared down, ends its leases and no others.
     pub session: Option<u64>,
     /// Strictly in this order; none: all queues, highest priority first, then oldest.
     pub queues: Vec<QueueName>,
@@ -263,6 +266,15 @@ pub struct Release {
 pub struct Cancel {
     /// The job.
     pub job: JobId,
+}
+
+/// A session that whoever watches the workers has declared down.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WorkerDown {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its session. Later ones of the worker go on; it and earlier ones are over.
+    pub session: u64,
 }
 
 /// An action that no job, token or worker makes safe to repeat: its request id does, for

@@ -16,9 +16,11 @@ impl State {
         claim: &Claim,
         changes: &mut Vec<Change>,
     ) -> Result<Answer, Rejection> {
+        self.check_session(claim)?;
         if let Some(repeated) = self.repeat_of(claim)? {
             return Ok(Answer::Claimed(repeated));
         }
+        self.begin_session(claim);
         if self.is_draining(&claim.worker) {
             return Ok(Answer::Claimed(Vec::new()));
         }

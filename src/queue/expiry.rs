@@ -26,6 +26,7 @@ impl State {
         timers.due(self.clock).is_some()
             || timers.due_by_wall(self.wall).is_some()
             || self.indexes.bounds.window_over(self.clock).is_some()
+            || self.indexes.sessions.is_behind()
             || self.indexes.dependents.next().is_some()
             || !self.indexes.bounds.purging.is_empty()
             || (self.has_room_for_tombstones() && timers.due_to_reap(self.clock).is_some())
@@ -65,7 +66,7 @@ impl State {
 
     /// Does a part of what an earlier step or command began; false when nothing is left of it.
     pub(super) fn go_on(&mut self, changes: &mut Vec<Change>) -> bool {
-        self.settle_dependent(changes) || self.clear_next(changes)
+        self.end_session(changes) || self.settle_dependent(changes) || self.clear_next(changes)
     }
 
     /// Does what the first deadline that has come is for; false when none has.
@@ -77,7 +78,7 @@ impl State {
             return true; // A purged job waits for nothing any more.
         }
         match due {
-            Due::Lease => self.expire_lease(number, changes),
+            Due::Lease => self.lose_lease(number, AttemptEnd::Expired, changes),
             Due::Wake => self.wake(number, changes),
             Due::Expiry => self.expire(number, changes),
         }
@@ -85,8 +86,13 @@ impl State {
     }
 
     /// The attempt is lost. It counts; the job is ready again at once, in its original place.
-    fn expire_lease(&mut self, number: JobNumber, changes: &mut Vec<Change>) {
-        let ended = Ended::plainly(AttemptEnd::Expired, self.wall);
+    pub(super) fn lose_lease(
+        &mut self,
+        number: JobNumber,
+        how: AttemptEnd,
+        changes: &mut Vec<Change>,
+    ) {
+        let ended = Ended::plainly(how, self.wall);
         let failed = self.ending(EndState::Failed);
         self.transition(number, changes, |job| {
             job.end_attempt(ended);

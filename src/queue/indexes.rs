@@ -18,6 +18,7 @@ use super::{
     job::{Attempt, Job, Phase},
     operation::Memories,
     ready::Ready,
+    session::Sessions,
     timers::Timers,
     tombstone::{Tombstone, TombstoneNumber},
     workers::Sightings,
@@ -37,6 +38,7 @@ pub(super) struct Indexes {
     pub(super) sightings: Sightings,
     /// What each worker holds, the oldest grant first.
     pub(super) holders: BTreeMap<WorkerId, BTreeSet<(Token, JobNumber)>>,
+    pub(super) sessions: Sessions,
     /// Which grants answered which claim, in the order of the grants. The key is a hint: whoever
     /// looks compares the attempt's worker and request id.
     claims: BTreeSet<(ClaimKey, Token, JobNumber)>,
@@ -73,6 +75,7 @@ impl Indexes {
         }
         for worker in state.workers.values() {
             indexes.sightings.enter(worker);
+            indexes.sessions.follow(&worker.id, worker.session);
         }
         for remembered in state.memory.values() {
             indexes.memories.enter(remembered);
@@ -158,6 +161,7 @@ impl Indexes {
         self.dependents.enter(job);
         self.groups.enter(job);
         if let Some((holder, lease)) = job.holder().zip(job.lease()) {
+            self.sessions.enter(holder, lease, job.number);
             let grant = (lease.token, job.number);
             match self.holders.get_mut(holder) {
                 Some(held) => {
@@ -179,12 +183,13 @@ impl Indexes {
         if job.phase == Phase::Pending {
             self.ready.remove(job);
         }
-        if let Some((holder, lease)) = job.holder().zip(job.lease())
-            && let Some(held) = self.holders.get_mut(holder)
-        {
-            held.remove(&(lease.token, job.number));
-            if held.is_empty() {
-                self.holders.remove(holder);
+        if let Some((holder, lease)) = job.holder().zip(job.lease()) {
+            self.sessions.leave(holder, lease, job.number);
+            if let Some(held) = self.holders.get_mut(holder) {
+                held.remove(&(lease.token, job.number));
+                if held.is_empty() {
+                    self.holders.remove(holder);
+                }
             }
         }
     }

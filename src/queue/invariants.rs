@@ -142,6 +142,10 @@ fn check_totals(state: &State) -> Result<(), Violation> {
     let agrees =
         if state.indexes.bounds.purging.is_empty() { held == leased } else { held >= leased };
     require("S7", agrees, || format!("{leased} jobs are leased and {held} are held"))?;
+    let of_sessions = state.indexes.sessions.held();
+    require("S7", of_sessions <= held, || {
+        format!("{held} jobs are held, and {of_sessions} of them by sessions")
+    })?;
     let (memories, sightings) = (state.indexes.memories.len(), state.indexes.sightings.len());
     require("S14", (memories, sightings) == (state.memory.len(), state.workers.len()), || {
         format!("{memories} operations and {sightings} workers are waiting to be forgotten")

@@ -18,7 +18,7 @@ pub(super) struct Lease {
     pub(super) granted_ms: u64,
     /// Whether the worker has said, by `start` or a heartbeat, that it runs the job.
     pub(super) is_running: bool,
-    /// The incarnation of the agent that claimed, so that its death can end this lease.
+    /// The incarnation of the agent that claimed: its end is this lease's.
     pub(super) session: Option<u64>,
 }
 

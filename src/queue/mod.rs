@@ -37,6 +37,7 @@ mod query;
 mod queues;
 mod ready;
 mod retry;
+mod session;
 mod settle;
 mod snapshot;
 mod state;

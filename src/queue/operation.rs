@@ -153,7 +153,8 @@ impl Answer {
             | Self::QueueSet { once, .. }
             | Self::Purged { once, .. }
             | Self::QueueDeleted(once)
-            | Self::DrainSet(once) => *once = Once::Duplicate,
+            | Self::DrainSet(once)
+            | Self::WorkerDown(once) => *once = Once::Duplicate,
             Self::Added(_) | Self::Claimed(_) | Self::Heartbeat { .. } => {}
         }
         repeated

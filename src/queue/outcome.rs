@@ -43,7 +43,7 @@ pub enum AttemptEnd {
     Released,
     /// The lease ran out.
     Expired,
-    /// The worker was declared down.
+    /// The worker's session was declared down, or a later one has begun.
     WorkerDown,
     /// The job was cancelled under it.
     Cancelled,
@@ -119,6 +119,8 @@ pub enum Answer {
     QueueDeleted(Once),
     /// To [`super::Action::DrainWorker`].
     DrainSet(Once),
+    /// To [`super::Command::WorkerDown`]; a duplicate as well when a later session has begun.
+    WorkerDown(Once),
 }
 
 /// Whether a call did something, or had done it before.
@@ -290,5 +292,12 @@ pub enum Rejection {
         queue: QueueName,
         /// How many.
         unfinished: u64,
+    },
+    /// The session that claims is over: the worker has a later one, or it was declared down.
+    StaleSession {
+        /// The worker's newest session: the next one must be greater.
+        current: u64,
+        /// Whether that one was declared down.
+        is_down: bool,
     },
 }

@@ -173,14 +173,27 @@ pub struct WorkerView {
     pub id: WorkerId,
     /// What it said of itself in its last claim that was granted something.
     pub labels: BTreeMap<String, String>,
-    /// Its incarnation, if it is an agent.
+    /// Its newest incarnation, if it is an agent.
     pub session: Option<u64>,
+    /// Whether that one was declared down.
+    pub is_down: bool,
     /// Whether it is told to claim no more.
     pub is_draining: bool,
     /// How many jobs it holds.
     pub held: usize,
     /// Its last grant, heartbeat or drain, to 10 s.
     pub seen_at: WallMs,
+}
+
+/// A session that holds jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// Whose.
+    pub worker: WorkerId,
+    /// Its number.
+    pub session: u64,
+    /// How many jobs it holds; at least one.
+    pub held: usize,
 }
 
 /// Which jobs a list shows: those that agree with everything named.
@@ -225,10 +238,16 @@ impl State {
 
     /// How many jobs a worker holds.
     pub(super) fn held_by(&self, worker: &WorkerId) -> usize {
+        self.indexes.holders.get(worker).map_or(0, |grants| self.count_leased(grants))
+    }
+
+    /// How many of these grants are leases still, and not of purged jobs.
+    pub(super) fn count_leased(&self, grants: &BTreeSet<(Token, JobNumber)>) -> usize {
         if self.indexes.bounds.purging.is_empty() {
-            return self.indexes.holders.get(worker).map_or(0, BTreeSet::len);
+            return grants.len();
         }
-        self.leased_by(worker).count()
+        let jobs = grants.iter().map(|(_, number)| self.job_numbered(*number));
+        jobs.filter(|job| self.purged_as(job).is_none()).count()
     }
 
     fn leased_by(&self, worker: &WorkerId) -> impl Iterator<Item = &Job> {

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The version of the records that this code writes, and the only one it reads.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// The state at one moment. Making it is O(1); it shares everything with the state that goes on.
 #[derive(Debug, Clone)]

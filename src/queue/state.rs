@@ -193,12 +193,16 @@ impl State {
         }
     }
 
-    /// Whether a claim would be granted a job now, or would repeat an earlier one: only then is it
-    /// worth an entry. Costs no more than the claim.
+    /// Whether a claim would be granted a job now, would repeat an earlier one, would end an earlier
+    /// session of its worker or would be refused: only then is it worth an entry. Costs no more than the
+    /// claim.
     pub fn would_grant(&self, claim: &Claim) -> bool {
         let is_granted =
             !self.is_draining(&claim.worker) && self.indexes.ready.next(claim).is_some();
-        is_granted || !matches!(self.repeat_of(claim), Ok(None))
+        is_granted
+            || self.begins_session(claim)
+            || self.check_session(claim).is_err()
+            || !matches!(self.repeat_of(claim), Ok(None))
     }
 
     fn carry_out(
@@ -216,6 +220,7 @@ impl State {
             Command::Release(release) => self.release(release, changes),
             Command::Cancel(cancel) => self.cancel(cancel, changes),
             Command::Operate(operation) => self.operate(operation, changes),
+            Command::WorkerDown(down) => self.worker_down(down),
         }
     }
 

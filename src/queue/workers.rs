@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, BeatStatus, Beaten, Claim, ClockMs, Heartbeat, Once, Rejection, SEEN_GRAIN_MS, State,
-    WallMs, WorkerId, WorkerView, state::Kept,
+    WallMs, WorkerId, WorkerView, session::Session, state::Kept,
 };
 
 /// What is kept of a worker. Opaque outside the rules: [`super::WorkerView`] is what others see.
@@ -19,12 +19,13 @@ pub struct WorkerRecord {
     pub(super) id: WorkerId,
     /// From its last claim that was granted something.
     pub(super) labels: BTreeMap<String, String>,
-    /// Likewise.
-    pub(super) session: Option<u64>,
+    /// Its newest session, from a claim that was granted something or that ended an earlier one, or as
+    /// it was declared down. Claims without a session leave it; it never goes back.
+    pub(super) session: Option<Session>,
     /// Whether it is told to claim no more.
     pub(super) is_draining: bool,
-    /// Its last grant, heartbeat or drain, to [`super::SEEN_GRAIN_MS`]; or when it would have been
-    /// forgotten, had it not held jobs.
+    /// Its last grant, heartbeat or drain, to [`super::SEEN_GRAIN_MS`]; or when it was declared down, or
+    /// would have been forgotten had it not held jobs.
     pub(super) seen: ClockMs,
     /// Its last grant, heartbeat or drain, as people read it.
     pub(super) seen_at: WallMs,
@@ -82,17 +83,10 @@ impl State {
         is_draining: bool,
     ) -> Result<Answer, Rejection> {
         let was_draining = self.is_draining(worker);
-        if self.workers.contains_key(worker) {
-            self.hear_of(worker, |record| record.is_draining = is_draining);
-        } else if is_draining {
-            if !self.has_room_for_workers() {
-                return Err(self.too_many_workers());
-            }
-            self.enlist(WorkerRecord {
-                is_draining,
-                ..WorkerRecord::new(worker.clone(), self.clock, self.wall)
-            });
+        if is_draining {
+            self.make_known(worker)?;
         }
+        self.hear_of(worker, |record| record.is_draining = is_draining);
         if was_draining != is_draining {
             self.rev.0 += 1;
         }
@@ -101,14 +95,11 @@ impl State {
 
     /// A claim was granted something: its worker is known from now on, if there is room.
     pub(super) fn note_claim(&mut self, claim: &Claim) {
-        if !self.workers.contains_key(&claim.worker) {
-            if !self.has_room_for_workers() {
-                return;
-            }
-            self.enlist(WorkerRecord::new(claim.worker.clone(), self.clock, self.wall));
+        if self.make_known(&claim.worker).is_err() {
+            return;
         }
         self.hear_of(&claim.worker, |record| {
-            record.session = claim.session;
+            record.session = claim.session.map(Session::begun).or(record.session);
             if record.labels != claim.labels {
                 record.labels.clone_from(&claim.labels);
             }
@@ -157,6 +148,7 @@ impl State {
             self.edit_worker(&worker, |record| record.seen = clock);
         } else if let Some(forgotten) = self.workers.remove(&worker) {
             self.indexes.sightings.leave(&forgotten);
+            self.indexes.sessions.follow(&worker, None);
         }
         true
     }
@@ -164,10 +156,23 @@ impl State {
     /// Takes a record in; returns the one that stood in its place, if any.
     pub(super) fn enlist(&mut self, record: WorkerRecord) -> Option<WorkerRecord> {
         self.indexes.sightings.enter(&record);
+        self.indexes.sessions.follow(&record.id, record.session);
         self.workers.insert(record.id.clone(), record)
     }
 
-    fn hear_of(&mut self, worker: &WorkerId, edit: impl FnOnce(&mut WorkerRecord)) {
+    /// Makes a record of a worker unless there is one. Refused when no further worker can be listed.
+    pub(super) fn make_known(&mut self, worker: &WorkerId) -> Result<(), Rejection> {
+        if self.workers.contains_key(worker) {
+            return Ok(());
+        }
+        if !self.has_room_for_workers() {
+            return Err(self.too_many_workers());
+        }
+        self.enlist(WorkerRecord::new(worker.clone(), self.clock, self.wall));
+        Ok(())
+    }
+
+    pub(super) fn hear_of(&mut self, worker: &WorkerId, edit: impl FnOnce(&mut WorkerRecord)) {
         let (clock, wall) = (self.clock, self.wall);
         self.edit_worker(worker, |record| {
             (record.seen, record.seen_at) = (clock, wall);
@@ -175,10 +180,13 @@ impl State {
         });
     }
 
-    fn edit_worker(&mut self, worker: &WorkerId, edit: impl FnOnce(&mut WorkerRecord)) {
+    pub(super) fn edit_worker(&mut self, worker: &WorkerId, edit: impl FnOnce(&mut WorkerRecord)) {
         let Some(record) = self.workers.get_mut(worker) else { return };
-        let seen = record.seen;
+        let (seen, session) = (record.seen, record.session);
         edit(record);
+        if record.session != session {
+            self.indexes.sessions.follow(worker, record.session);
+        }
         if record.seen != seen {
             self.indexes.sightings.move_from(seen, record);
         }
@@ -200,7 +208,8 @@ impl State {
         WorkerView {
             id: record.id.clone(),
             labels: record.labels.clone(),
-            session: record.session,
+            session: record.session.map(|session| session.number),
+            is_down: record.session.is_some_and(|session| session.is_down),
             is_draining: record.is_draining,
             held: self.held_by(&record.id),
             seen_at: record.seen_at,

@@ -126,6 +126,9 @@ pub struct ElectionStatus {
     pub term: u64,
     /// The last change of leader that this node saw; `null` before the first.
     pub last_change: Option<LeaderChange>,
+    /// The last 32 that it saw since it started, the newest first.
+    #[serde(default)]
+    pub changes: Vec<LeaderChange>,
 }
 
 /// A change of leader as a node saw it.
@@ -137,9 +140,12 @@ pub struct LeaderChange {
     pub leader_id: String,
     /// When it was seen, ms since the Unix epoch.
     pub at_ms: u64,
-    /// How long this node knew of no leader, ms.
+    /// From the last sign of the leader before to the first of this one, as the node saw them, ms: what
+    /// clients felt, but for their own round trips. Of the first leader that a node knew: since when it
+    /// had missed one.
     pub gap_ms: u64,
-    /// `start`, `crash`, `hang`, `partition` or `transfer`.
+    /// `start`, `transfer`, `crash` (its process is gone), `hang` (it answers nothing, its machine does),
+    /// `partition` (its machine does not either) or `unknown`.
     pub cause: String,
 }
 

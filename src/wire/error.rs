@@ -78,8 +78,10 @@ codes! {
         "The path exists under another verb; `Allow` lists which.";
     StaleToken "stale_token" 409 Never No
         "The job is held under another token, or under none; `details` has `current_token`, `holder`, `state`, `ended_as`.";
+    StaleSession "stale_session" 409 Never No
+        "The worker has a later session than the one that claims, or that one was declared down; `details` has `current_session` and `down`.";
     WrongState "wrong_state" 409 Never No
-        "The state of the job does not allow this (`details.state` names it), or the queue is not empty (`details.unfinished`).";
+        "The state of the job does not allow this (`details.state` names it), the queue is not empty (`details.unfinished`), or the cluster does not allow the change of its voters or leader.";
     IdConflict "id_conflict" 409 Never No
         "The same `work_id` or `request_id` came before with other content.";
     DependencyCycle "dependency_cycle" 409 Never No

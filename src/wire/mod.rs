@@ -17,12 +17,14 @@ mod fields;
 mod history;
 mod jobs;
 mod list;
+mod peers;
 mod query;
 mod queues;
 mod read;
 mod retry;
 mod schema;
 mod settle;
+mod voters;
 mod workers;
 
 pub use admin::*;
@@ -33,10 +35,12 @@ pub use error::*;
 pub use history::*;
 pub use jobs::*;
 pub use list::*;
+pub use peers::*;
 pub use queues::*;
 pub use read::*;
 pub use retry::*;
 pub use settle::*;
+pub use voters::*;
 pub use workers::*;
 
 /// The deepest nesting of arrays and objects that a body may have.

@@ -15,8 +15,11 @@ pub struct Worker {
     pub node_id: WorkerId,
     /// What it said of itself in its last claim that was granted something.
     pub labels: BTreeMap<String, String>,
-    /// Its incarnation, if it is an agent.
+    /// Its newest incarnation, if it is an agent.
     pub session: Option<u64>,
+    /// Whether that one was declared down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub down: bool,
     /// Whether it is told to claim no more.
     pub draining: bool,
     /// How many jobs it holds.

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -151,7 +151,10 @@ pub(crate) fn two_ports() -> u16 {
     let of_process = u16::try_from(std::process::id() % 100).unwrap() * 100;
     loop {
         let port = 22_000 + (of_process + NEXT.fetch_add(2, Ordering::Relaxed)) % 10_000;
-        let is_free = |port| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).is_ok();
+        let is_free = |port| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+        };
         if is_free(port) && is_free(port + 1) {
             return port;
         }

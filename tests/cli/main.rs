@@ -13,6 +13,8 @@ mod contract_verbs;
 mod harness;
 mod history;
 mod import;
+mod members;
 mod operate;
 mod run;
 mod serve;
+mod worker;

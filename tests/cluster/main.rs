@@ -2,9 +2,12 @@
 
 #![expect(clippy::print_stderr, reason = "seeds, figures and the logs of failed runs")]
 
+mod agents;
 mod corruption;
+mod discovery;
 mod drain;
 mod history;
 mod power;
 mod seed_commands;
 mod support;
+mod voters;

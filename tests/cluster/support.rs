@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -19,6 +19,8 @@ pub(crate) struct Cluster {
     binary: PathBuf,
     environment: Vec<(String, String)>,
     flags: Vec<String>,
+    /// The nodes from this number on found no cluster: they wait to be taken in.
+    pub(crate) waiting_from: usize,
 }
 
 /// One voter: where it listens, and its process while it runs.
@@ -26,6 +28,8 @@ pub(crate) struct Voter {
     pub(crate) label: String,
     pub(crate) http: String,
     peer: String,
+    /// The addresses that it is told to join.
+    join: Vec<String>,
     child: Option<Child>,
 }
 
@@ -39,14 +43,29 @@ impl Cluster {
 
     /// Three voters that have not been started, of any binary that takes `queue serve`'s flags.
     pub(crate) fn stopped(binary: &Path, environment: &[(&str, String)], flags: &[&str]) -> Self {
-        let voters = (1..=3)
+        Self::fresh(binary, environment, flags, &[&[0_usize, 1, 2][..]; 3])
+    }
+
+    /// Nodes that have not been started, and of which three are to be voters. Each is told to join the
+    /// nodes of its numbers.
+    pub(crate) fn fresh(
+        binary: &Path,
+        environment: &[(&str, String)],
+        flags: &[&str],
+        joins: &[&[usize]],
+    ) -> Self {
+        let mut voters: Vec<Voter> = (1..=joins.len())
             .map(|number| Voter {
                 label: format!("n{number}"),
                 http: format!("127.0.0.1:{}", free_port()),
                 peer: format!("127.0.0.1:{}", free_port()),
+                join: vec![],
                 child: None,
             })
             .collect();
+        for (number, join) in joins.iter().enumerate() {
+            voters[number].join = join.iter().map(|to| voters[*to].peer.clone()).collect();
+        }
         Self {
             voters,
             directory: tempfile::tempdir().expect("a temporary directory"),
@@ -56,6 +75,7 @@ impl Cluster {
                 .map(|(key, value)| ((*key).to_owned(), value.clone()))
                 .collect(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            waiting_from: usize::MAX,
         }
     }
 
@@ -77,20 +97,19 @@ impl Cluster {
     /// The `serve` command of one voter, not yet started.
     pub(crate) fn command(&self, index: usize) -> Command {
         let voter = &self.voters[index];
-        let seeds =
-            self.voters.iter().map(|voter| voter.peer.as_str()).collect::<Vec<_>>().join(",");
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.directory.path().join(format!("{}.log", voter.label)))
             .expect("a log file");
+        let expected = if index < self.waiting_from { "3" } else { "0" };
         let mut command = Command::new(&self.binary);
         command
             .args(["serve", "--node-id", &voter.label])
             .arg("--data-dir")
             .arg(self.data_dir(index))
             .args(["--listen", &voter.http, "--peer-listen", &voter.peer])
-            .args(["--bootstrap-expect", "3", "--join", &seeds])
+            .args(["--bootstrap-expect", expected, "--join", &voter.join.join(",")])
             .args(&self.flags)
             .env_remove("QUEUE_ADDR")
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
@@ -98,6 +117,12 @@ impl Cluster {
             .stdout(Stdio::null())
             .stderr(log);
         command
+    }
+
+    /// What `POST /cluster/add` is told of a node.
+    pub(crate) fn voter_to_add(&self, index: usize) -> Value {
+        let Voter { label, peer, .. } = &self.voters[index];
+        serde_json::json!({"node_id": label, "peer_addr": peer})
     }
 
     pub(crate) fn data_dir(&self, index: usize) -> PathBuf {
@@ -218,13 +243,14 @@ fn last_lines(log: &str) -> String {
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
-/// A port below the ephemeral range that nothing listens on, given out once by this process.
+/// A port below the ephemeral range that nothing listens on (TCP and UDP), given out once by this process.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 12_000 + u16::try_from(std::process::id() % 900).expect("below 900") * 20;
     loop {
         let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let address = ("127.0.0.1", port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             return port;
         }
     }

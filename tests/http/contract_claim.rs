@@ -42,6 +42,25 @@ async fn a_claim_takes_a_session_and_labels() {
     site.refuses("/work/claim", json!({"node_id": "w", "labels": {"a": 1}}), "labels").await;
 }
 
+/// api 1.error.409.stale-session, 2.claim.session.later, 2.claim.session.stale
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_session_of_a_worker_ends_the_earlier_one() {
+    let site = Site::start().await;
+    site.add(json!({"work_id": "j"})).await;
+    let earlier = claim_with(&site, json!({"session": 7})).await;
+    let token = &earlier["work"]["token"];
+    assert_eq!(claim_with(&site, json!({"session": 8})).await["work"]["work_id"], "j");
+    let beat = json!({"work_id": "j", "token": token});
+    assert_eq!(site.call("/work/heartbeat", beat).await["items"][0]["status"], "lost");
+    let attempts = &site.job("j").await["attempts"];
+    assert_eq!(attempts[0]["end"], "worker_down", "{attempts}");
+    let body = json!({"node_id": "w1", "session": 7}).to_string();
+    let stale = site.post("/work/claim", &body).await.failed(409, "stale_session");
+    assert_eq!((&stale["current_session"], &stale["down"]), (&json!(8), &json!(false)));
+    let shown = site.get("/workers/w1").await.json();
+    assert_eq!((&shown["session"], &shown["held"]), (&json!(8), &json!(1)));
+}
+
 /// api 2.claim.queues.order
 #[tokio::test(flavor = "multi_thread")]
 async fn listed_queues_are_served_in_their_order_whatever_the_priorities() {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use raft::Role;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::support::{Setup, Site};
+use crate::support::{PATIENCE, Setup, Site};
 
 /// api 1.http.json
 #[tokio::test(flavor = "multi_thread")]
@@ -114,12 +115,16 @@ async fn an_empty_claim_never_enters_the_log() {
     let site = Site::start().await;
     site.add(json!({"queue": "other"})).await;
     let index = async || site.get("/status").await.json()["commit_index"].clone();
-    let before = index().await;
+    // Before the add lie the founding configuration, at 0, and the leader's first entry, at 1. The
+    // status follows the acknowledgement.
+    let of_the_add = json!(2);
+    let shown = async { while index().await != of_the_add {} };
+    timeout(PATIENCE, shown).await.expect("the status shows the add");
     for _ in 0..3 {
         let claim = json!({"node_id": "w", "queues": ["empty"], "request_id": "r"});
         assert_eq!(site.call("/work/claim", claim).await["status"], "no_work_available");
     }
-    assert_eq!(index().await, before);
+    assert_eq!(index().await, of_the_add);
 }
 
 /// api 1.token.grows

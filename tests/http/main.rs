@@ -25,6 +25,7 @@ mod list;
 mod longpoll;
 mod metrics;
 mod openapi;
+mod peers;
 mod queues;
 mod retry;
 mod schemas;

@@ -42,8 +42,15 @@ const ROUTES: &[&str] = &[
     "GET /status",
     "GET /election/status",
     "GET /lease/status",
+    "GET /peers",
+    "GET /gossip/peers",
     "GET /metrics",
     "GET /openapi.json",
+    "POST /cluster/add",
+    "POST /cluster/remove",
+    "POST /cluster/replace",
+    "POST /election/transfer",
+    "POST /election/start",
     "POST /admin/shutdown",
     "GET /admin/config",
     "POST /admin/config",
@@ -53,17 +60,7 @@ const ROUTES: &[&str] = &[
 
 /// The routes of the contract that are still to come. One that is there and still listed here fails
 /// the test.
-const LATER: &[&str] = &[
-    "GET /peers",
-    "GET /gossip/peers",
-    "POST /election/start",
-    "POST /election/transfer",
-    "POST /cluster/add",
-    "POST /cluster/remove",
-    "POST /cluster/replace",
-    "GET /events",
-    "GET /",
-];
+const LATER: &[&str] = &["GET /events", "GET /"];
 
 async fn document(site: &Site) -> Value {
     site.get("/openapi.json").await.json()

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use membership::Profile;
 use quorate::{
     http::{HttpOptions, Limits, Operator, Server, serve},
     node::{
-        self, Archive, Clock, Consistency, FileSystem, Handle, MachineClock, NoArchive, Node,
-        NodeOptions, RaftRuntime, Space,
+        self, Archive, Clock, Consistency, FileSystem, GossipOptions, Handle, MachineClock,
+        NoArchive, Node, NodeOptions, RaftRuntime, Space,
     },
 };
 use raft::{Bootstrap, Disk, OsNet, Timing, disk::OsDisk};
@@ -41,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) label: String,
     /// Where it listens for other nodes.
     pub(crate) peer: SocketAddr,
+    /// Whether it gossips; the members that it is told to join.
+    pub(crate) gossip: Option<Vec<String>>,
     /// Whom orders to the process go to.
     pub(crate) operator: Option<Arc<dyn Operator>>,
 }
@@ -60,6 +63,7 @@ impl Default for Setup {
             timing: Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 },
             label: "n1".to_owned(),
             peer: (Ipv4Addr::LOCALHOST, 0).into(),
+            gossip: None,
             operator: None,
         }
     }
@@ -119,7 +123,15 @@ impl Setup {
             archive: self.archive,
         };
         let disk_reserve_bytes = self.disk_reserve_bytes;
-        let options = NodeOptions { raft, limits: self.node, disk_reserve_bytes };
+        let gossip = self.gossip.map(|seeds| GossipOptions {
+            // Patient: a machine that is busy makes nobody look dead.
+            profile: Profile::Wan,
+            keyring: None,
+            seeds,
+            http_address: "127.0.0.1:8770".to_owned(),
+            labels: [("rack".to_owned(), "a".to_owned())].into(),
+        });
+        let options = NodeOptions { raft, limits: self.node, disk_reserve_bytes, gossip };
         Box::pin(Node::open(options, environment, RaftRuntime::Current)).await.unwrap()
     }
 }

@@ -3,8 +3,9 @@
 use quorate::wire::Code;
 
 /// The tests that provoke a code.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     include_str!("calls.rs"),
+    include_str!("contract_claim.rs"),
     include_str!("errors.rs"),
     include_str!("hostile.rs"),
     include_str!("queues.rs"),
@@ -30,6 +31,7 @@ fn row(code: Code) -> Row {
         Code::NotFound => Met("an_unknown_job_is_not_found"),
         Code::MethodNotAllowed => Met("unknown_paths_and_wrong_verbs_are_errors_of_the_table"),
         Code::StaleToken => Met("a_spent_token_is_told_how_it_ended_and_who_holds_the_job_now"),
+        Code::StaleSession => Met("a_later_session_of_a_worker_ends_the_earlier_one"),
         Code::WrongState => Met("a_completed_job_cannot_be_cancelled"),
         Code::IdConflict => Met("adding_again_answers_200_and_duplicate"),
         Code::DependencyCycle => Met("a_circle_of_dependencies_is_refused"),

@@ -10,7 +10,7 @@ use quorate::queue::{
     Add, Answer, Applied, Backoff, Beat, Cancel, Claim, Claimed, ClockMs, Command, Complete, Delay,
     Entry, Fail, GroupName, Heartbeat, Holding, JobId, Limits, NewJob, OnDependencyFailure,
     Operation, Payload, QueueName, Release, RequestId, Retry, Stamp, Token, WallMs, WorkType,
-    WorkerId,
+    WorkerDown, WorkerId,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -66,6 +66,8 @@ pub(crate) struct Generator {
     holdings: Vec<Holding>,
     claims: Vec<Claim>,
     operations: Vec<Operation>,
+    /// The session that agents are mostly in.
+    session: u64,
 }
 
 impl Generator {
@@ -79,6 +81,7 @@ impl Generator {
             holdings: Vec::new(),
             claims: Vec::new(),
             operations: Vec::new(),
+            session: 5,
         }
     }
 
@@ -124,8 +127,11 @@ impl Generator {
     }
 
     fn command(&mut self) -> Command {
-        match self.below(24) {
-            20.. => Command::Operate(self.operation()),
+        match self.below(26) {
+            24.. if self.profile.is_crowded || self.one_in(8) => {
+                Command::WorkerDown(self.worker_down())
+            }
+            20..=23 => Command::Operate(self.operation()),
             0..=5 => {
                 let most = if self.profile.is_crowded { 7 } else { 3 };
                 Command::Add(Add { jobs: self.jobs(most) })
@@ -306,7 +312,7 @@ impl Generator {
         let number = self.claims.len();
         let claim = Claim {
             worker: self.worker(),
-            session: self.one_in(3).then_some(7),
+            session: (!self.one_in(4)).then(|| self.session()),
             queues: if self.one_in(2) {
                 Vec::new()
             } else {
@@ -328,6 +334,26 @@ impl Generator {
         };
         self.claims.push(claim.clone());
         claim
+    }
+
+    /// Mostly the one that most are in; else one before, or one after.
+    fn session(&mut self) -> u64 {
+        match self.below(20) {
+            0 => self.session + 1,
+            1..=3 => self.session - 1,
+            _ => self.session,
+        }
+    }
+
+    /// Mostly the last one that claimed. Agents do not come back under a session that is down.
+    fn worker_down(&mut self) -> WorkerDown {
+        let claimed = self.claims.iter().rev().find_map(|it| it.session.zip(Some(&it.worker)));
+        let down = match claimed.map(|(session, worker)| (worker.clone(), session)) {
+            Some((worker, session)) if !self.one_in(4) => WorkerDown { worker, session },
+            _ => WorkerDown { worker: self.worker(), session: self.session() },
+        };
+        self.session += u64::from(!self.one_in(4));
+        down
     }
 
     /// Mostly one of the last grants; else a token or a job that does not belong.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use quorate::queue::{
-    Deadlines, Filter, Found, Held, JobState, JobView, QueueName, RetryJobs, State, Totals, WallMs,
-    WorkType, WorkerId,
+    Deadlines, Filter, Found, Held, Holding, JobState, JobView, QueueName, RetryJobs, State, Token,
+    Totals, WallMs, WorkType, WorkerId,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -37,11 +37,17 @@ pub(crate) fn compare_everything(state: &State, model: &Model) -> Result<(), Str
     for job in &model.jobs {
         let expected = Found::Job(Box::new(model.view(job)));
         same("a job", &state.job(&job.new.id), &Some(expected))?;
+        for token in job.attempts.iter().map(|attempt| Token(attempt.token)) {
+            let holding = Holding { job: job.new.id.clone(), token };
+            let expected = model.session_under(&holding);
+            same("whose session holds it", &state.session_under(&holding), &expected)?;
+        }
     }
     for grave in &model.graves {
         same("a tombstone", &state.job(&grave.new.id), &model.found(&grave.new.id))?;
     }
     same("the queues", &state.queues(), &model.queues())?;
+    same("the sessions", &state.sessions(), &model.sessions())?;
     same("the workers", &state.workers(None, usize::MAX), &model.workers())?;
     for worker in WORKERS.map(worker) {
         let mut jobs = model.held_by(&worker);

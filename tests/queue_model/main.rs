@@ -43,7 +43,7 @@ struct Pair {
 }
 
 const ENTRIES_PER_SEED: usize = 260;
-const SEEDS: u64 = 230;
+const SEEDS: u64 = 245;
 
 fn run_seeds(seeds: std::ops::Range<u64>) {
     let mut commands = 0;

@@ -9,6 +9,7 @@ mod operations;
 mod purge;
 mod queues;
 mod retry;
+mod sessions;
 mod time;
 mod views;
 mod workers;
@@ -181,10 +182,11 @@ impl Model {
             self.note_purged_jobs_met_by(command);
             let result = self.command(command);
             outcomes.push(Outcome { rev: Rev(self.rev), result });
-            while steps > 0 && (self.settle_one_dependent() || self.clear_one_purged()) {
+            while steps > 0 && self.one_thing_begun() {
                 steps -= 1;
             }
         }
+        self.note_sessions_left_over();
         Applied { outcomes, changes: self.changes.clone(), ..Applied::default() }
     }
 
@@ -199,6 +201,7 @@ impl Model {
             Command::Release(release) => self.release(release),
             Command::Cancel(cancel) => self.cancel(&cancel.job),
             Command::Operate(operation) => self.operate(operation),
+            Command::WorkerDown(down) => self.worker_down(down),
         }
     }
 

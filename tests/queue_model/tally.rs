@@ -51,6 +51,7 @@ const REPEATABLE: &[&str] = &[
     "purged none",
     "queue deleted",
     "drain set",
+    "worker down",
 ];
 
 const ONCE: &[&str] = &[
@@ -75,6 +76,7 @@ const ONCE: &[&str] = &[
     "stale Some(Failed)",
     "stale Some(Released)",
     "stale Some(Expired)",
+    "stale Some(WorkerDown)",
     "stale Some(Cancelled)",
     "full memory of attempts",
     "ended Expired",
@@ -110,6 +112,13 @@ const ONCE: &[&str] = &[
     "seen by a heartbeat",
     "worker forgotten",
     "worker kept for what it holds",
+    "stale session",
+    "stale session that is down",
+    "lost as down",
+    "lost to a later session",
+    "session not wholly ended by its entry",
+    "purged met by the end of its session",
+    "worker down without room",
     "closed by its rate",
     "closed by max_leased",
     "put back before a leased one of its group",
@@ -173,6 +182,7 @@ fn names_of(answer: &Answer) -> Vec<String> {
         Answer::Purged { once, .. } => named("purged some", once),
         Answer::QueueDeleted(once) => named("queue deleted", once),
         Answer::DrainSet(once) => named("drain set", once),
+        Answer::WorkerDown(once) => named("worker down", once),
     }
 }
 
@@ -210,6 +220,8 @@ fn name_of(rejection: &Rejection) -> String {
         Rejection::DependencyCycle { .. } => "dependency cycle".into(),
         Rejection::QueueNotFound { .. } => "queue not found".into(),
         Rejection::QueueNotEmpty { .. } => "queue not empty".into(),
+        Rejection::StaleSession { is_down: true, .. } => "stale session that is down".into(),
+        Rejection::StaleSession { .. } => "stale session".into(),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -51,7 +54,12 @@ pub(crate) struct Bootstrapper {
     blocking: Blocking,
     how: Bootstrap,
     record: Mutex<Record>,
+    /// Addresses to ask besides those of `how`, learned while running; at most [`KNOWN_MAX`].
+    learned: std::sync::Mutex<BTreeSet<String>>,
     heard: std::sync::Mutex<BTreeMap<PeerId, Heard>>,
+    /// Whether this run has asked at every address it began with. Before, it makes no new promise: one
+    /// of them may lead to a cluster.
+    has_greeted: AtomicBool,
     /// Told when a promise could not be written: the disk is not asked a second time.
     failure: watch::Sender<Option<String>>,
 }
@@ -104,8 +112,24 @@ impl Bootstrapper {
         }
         identity.cluster_id.send_replace(record.cluster_id());
         let directory = Arc::new(std::sync::Mutex::new(Some(directory)));
-        let (record, heard) = (Mutex::new(record), std::sync::Mutex::default());
-        Ok(Self { identity, directory, blocking, how, record, heard, failure })
+        Ok(Self {
+            identity,
+            directory,
+            blocking,
+            how,
+            record: Mutex::new(record),
+            learned: std::sync::Mutex::default(),
+            heard: std::sync::Mutex::default(),
+            has_greeted: AtomicBool::new(false),
+            failure,
+        })
+    }
+
+    /// Takes addresses to ask from now on instead of those learned before. They are asked and no more:
+    /// who is a candidate, each node says itself.
+    pub(crate) fn learn_seeds(&self, seeds: Vec<String>) {
+        let seeds = seeds.into_iter().take(KNOWN_MAX).collect();
+        *self.learned.lock().expect("no holder of this lock panics") = seeds;
     }
 
     /// The directory, for its lock: who takes it out lets go of it.
@@ -118,6 +142,9 @@ impl Bootstrapper {
     /// # Errors
     /// When a promise could not be written: this node must not go on.
     pub(crate) async fn run(&self, callers: &Callers, seed: u64) -> io::Result<Ended> {
+        if self.how == Bootstrap::Join && self.record.lock().await.cluster_id() == 0 {
+            tracing::info!("in no cluster: waits until the leader of one takes it in");
+        }
         let mut rng = StdRng::seed_from_u64(seed);
         let mut open_since = Instant::now();
         let mut reminder = Reminder::default();
@@ -181,7 +208,9 @@ impl Bootstrapper {
             }
             Message::Propose(set) => {
                 let mut record = self.record.lock().await;
-                if !self.is_wanted(&set) {
+                let is_free = record.standing == Standing::Free;
+                let has_looked = self.has_greeted.load(Ordering::Relaxed);
+                if !self.is_wanted(&set) || (is_free && !has_looked) {
                     return Ok(Reply::Declined(Declined::Unwanted));
                 }
                 match record.promise(&set) {
@@ -200,7 +229,7 @@ impl Bootstrapper {
     /// size and its labels.
     fn is_wanted(&self, set: &Set) -> bool {
         match &self.how {
-            Bootstrap::Alone => false,
+            Bootstrap::Alone | Bootstrap::Join => false,
             Bootstrap::Expect { voters, only, .. } => {
                 let allowed =
                     |peer: &Peer| only.as_ref().is_none_or(|only| only.contains(&peer.label));
@@ -233,9 +262,12 @@ impl Bootstrapper {
     }
 
     async fn greeting(&self) -> Greeting {
+        let is_candidate = matches!(self.how, Bootstrap::Expect { .. });
         let stance = match self.record.lock().await.standing {
-            Standing::Free => Stance::Free,
-            Standing::Proposing(_) | Standing::Promised(_) | Standing::Barred => Stance::Bound,
+            Standing::Free if is_candidate => Stance::Free,
+            Standing::Free | Standing::Proposing(_) | Standing::Promised(_) | Standing::Barred => {
+                Stance::Bound
+            }
             Standing::Member { .. } => Stance::InCluster,
         };
         let known = self.heard().values().map(|heard| heard.peer.clone()).collect();
@@ -284,14 +316,14 @@ impl Bootstrapper {
                 self.hear(greeting).await?;
             }
         }
+        self.has_greeted.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     fn addresses(&self) -> Vec<Peer> {
-        let mut addresses: BTreeSet<String> = match &self.how {
-            Bootstrap::Alone => BTreeSet::new(),
-            Bootstrap::Expect { seeds, .. } => seeds.iter().cloned().collect(),
-        };
+        let Bootstrap::Expect { seeds, .. } = &self.how else { return vec![] };
+        let mut addresses: BTreeSet<String> = seeds.iter().cloned().collect();
+        addresses.extend(self.learned.lock().expect("no holder of this lock panics").clone());
         addresses.extend(self.heard().values().map(|heard| heard.peer.address.clone()));
         addresses.remove(&self.identity.me.address);
         let unknown = |address| Peer { address, ..Peer::default() };
@@ -312,7 +344,11 @@ impl Bootstrapper {
     /// The least N candidates, if this node is the least of all.
     fn candidates(&self) -> Option<Vec<Peer>> {
         let me = self.identity.me.clone();
-        let Bootstrap::Expect { voters, only, .. } = &self.how else { return Some(vec![me]) };
+        let (voters, only) = match &self.how {
+            Bootstrap::Alone => return Some(vec![me]),
+            Bootstrap::Join => return None,
+            Bootstrap::Expect { voters, only, .. } => (voters, only),
+        };
         let now = Instant::now();
         let mut candidates = BTreeMap::from([(me.id, me.clone())]);
         for heard in self.heard().values() {

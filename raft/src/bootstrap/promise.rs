@@ -65,7 +65,7 @@ pub(crate) enum Declined {
     InCluster,
     /// It has met a cluster.
     Barred,
-    /// Its own options do not allow this set.
+    /// Its own options do not allow this set, or it has not yet looked for a cluster.
     Unwanted,
 }
 

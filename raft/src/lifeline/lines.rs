@@ -1,9 +1,12 @@
 //! All lifelines of one voter.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,6 +45,8 @@ pub(crate) struct Lifelines<S: StateMachine> {
     pub(super) ticks: watch::Sender<u64>,
     /// Told when a doubt may have arisen between two ticks.
     pub(super) wake: Notify,
+    /// Whether this replica is not to lead: then it suspects nobody.
+    is_aside: AtomicBool,
     /// Told when a voter that should rather not stand asks about a leader that is doubted here, too.
     pub(super) summons: Notify,
     ears: Mutex<Ears>,
@@ -80,6 +85,7 @@ impl<S: StateMachine> Lifelines<S> {
             home: Home::of(parts.blocking)?,
             ticks: watch::Sender::new(0),
             wake: Notify::new(),
+            is_aside: AtomicBool::new(false),
             summons: Notify::new(),
             ears: Mutex::new(Ears::new(options)),
             askers: Mutex::default(),
@@ -94,6 +100,15 @@ impl<S: StateMachine> Lifelines<S> {
     /// Ends all that runs on a thread of its own.
     pub(crate) async fn stop(&self) {
         self.home.stop().await;
+    }
+
+    /// Whether this replica is not to lead.
+    pub(crate) fn set_aside(&self, is_aside: bool) {
+        self.is_aside.store(is_aside, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_aside(&self) -> bool {
+        self.is_aside.load(Ordering::Relaxed)
     }
 
     /// Another detector of this node doubts the voter of this label.
@@ -165,11 +180,11 @@ impl<S: StateMachine> Lifelines<S> {
             stays
         });
         for peer in peers {
-            if !lines.contains_key(&peer) {
+            if let Entry::Vacant(place) = lines.entry(peer) {
                 let (asker, asks) = mpsc::channel(ASKS_MAX);
-                askers.insert(peer.id, asker);
-                let line = in_scope(line::keep(self.clone(), peer.clone(), asks));
-                lines.insert(peer, tasks.spawn(line));
+                askers.insert(place.key().id, asker);
+                let line = in_scope(line::keep(self.clone(), place.key().clone(), asks));
+                place.insert(tasks.spawn(line));
             }
         }
         while tasks.try_join_next().is_some() {}

@@ -204,7 +204,7 @@ impl<S: StateMachine> Watcher<S> {
             (metrics.vote, metrics.membership_config.clone())
         };
         let leader = vote.leader_id.voted_for;
-        if !vote.committed || leader == self.lifelines.me {
+        if !vote.committed || leader == self.lifelines.me || self.lifelines.is_aside() {
             return None;
         }
         let suspicion = self.lifelines.ears().doubt(leader, vote.leader_id.term)?;
@@ -293,8 +293,8 @@ impl<S: StateMachine> Watcher<S> {
         // Again: all go on taking what the leader had sent.
         let mine = self.lifelines.standing(EXCHANGE).await?;
         self.lifelines.ears().doubt(suspect.leader(), suspect.term())?;
-        let asker = Asker { id: me, last_log_id: mine.last_log_id };
-        let verdict = judge(asker, suspect.term(), &answers, &suspect.configs);
+        let standing = Asker { id: me, last_log_id: mine.last_log_id };
+        let verdict = judge(standing, suspect.term(), &answers, &suspect.configs);
         let reached = answers.into_keys().chain([me]).collect();
         Some(Found { mine, verdict, reached })
     }

@@ -20,6 +20,7 @@ pub(crate) mod append_client;
 pub(crate) mod append_server;
 pub(crate) mod caller;
 pub(crate) mod frame;
+pub(crate) mod heard;
 pub(crate) mod hello;
 pub(crate) mod link;
 pub(crate) mod os_net;

@@ -28,6 +28,7 @@ use crate::{
         append_server::{self, Lanes},
         caller::CallBody,
         frame::{Frame, FrameError, FrameReader, FrameWriter, Kind, WRITE_BYTES},
+        heard::Heard,
         hello::{
             Channel, HELLO_BYTES_MAX, HELLO_DEADLINE, Hello, HelloError, HelloReply, Refusal,
             VERSION, Welcome,
@@ -64,7 +65,7 @@ pub(crate) struct Server<S: StateMachine> {
     /// `None` when they are switched off.
     pub(crate) lifelines: Option<Arc<Lifelines<S>>>,
     /// Who last sent an append or a heartbeat, and when it came.
-    pub(crate) heard: watch::Sender<Option<(PeerId, Instant)>>,
+    pub(crate) heard: Arc<Heard>,
     /// When the log last told of a peer that was refused.
     pub(crate) said_refused: Mutex<Option<Instant>>,
 }
@@ -208,7 +209,7 @@ impl<S: StateMachine> Server<S> {
                 let (from, heard) = (hello.from.id, self.heard.clone());
                 append_server::serve(reader, writer, place, |requests| {
                     let requests = requests.inspect(move |_| {
-                        heard.send_replace(Some((from, Instant::now())));
+                        heard.note(from, Instant::now());
                     });
                     self.raft.stream_append(requests).map(Result::ok)
                 })

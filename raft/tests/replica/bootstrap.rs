@@ -113,6 +113,66 @@ async fn nodes_that_expect_different_sizes_found_nothing_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_without_seeds_find_each_other_by_what_they_learn_while_running() {
+    let mut nodes = fresh(3, 3, 0);
+    futures_util::future::join_all(nodes.iter_mut().map(Node::start)).await;
+    sleep(Duration::from_millis(300)).await;
+    assert!(nodes.iter().all(|node| node.status().role == Role::Fresh));
+    // The first learns of the second, and the second of the third: a chain is enough.
+    for (place, next) in [(0, 1), (1, 2)] {
+        let seed = nodes[next].options.advertise.clone();
+        nodes[place].replica().learn_seeds(vec!["127.0.0.1:1".to_owned(), seed]);
+    }
+    one_cluster(&nodes, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_learns_of_a_cluster_founds_none() {
+    let mut members = fresh(3, 3, 3);
+    futures_util::future::join_all(members.iter_mut().map(Node::start)).await;
+    one_cluster(&members, 3).await;
+    // Three more that know of each other alone would found another.
+    let mut others = fresh(3, 3, 1);
+    let seed = members[1].options.advertise.clone();
+    others[1].start().await;
+    others[1].replica().learn_seeds(vec![seed]);
+    // Barred nodes show no change; one that was not would found a cluster with the other two.
+    sleep(Duration::from_millis(500)).await;
+    others[0].start().await;
+    others[2].start().await;
+    sleep(Duration::from_millis(1500)).await;
+    assert!(others.iter().all(|node| node.status().role == Role::Fresh));
+}
+
+// Situation: only the first of three fresh nodes is told of the cluster, and the others of it alone.
+// Claim: it makes them no promise before it has asked there, so they found nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_looks_for_a_cluster_before_it_promises_anything() {
+    let mut members = fresh(3, 3, 3);
+    futures_util::future::join_all(members.iter_mut().map(Node::start)).await;
+    one_cluster(&members, 3).await;
+    for _ in 0..4 {
+        let mut others = fresh(3, 3, 1);
+        let Bootstrap::Expect { seeds, .. } = &mut others[0].options.bootstrap else {
+            unreachable!()
+        };
+        *seeds = vec![members[0].options.advertise.clone()];
+        futures_util::future::join_all(others.iter_mut().map(Node::start)).await;
+        sleep(Duration::from_millis(600)).await;
+        assert!(others.iter().all(|node| node.status().role == Role::Fresh));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_only_joins_is_in_no_set_and_in_nobodys_way() {
+    let mut nodes = fresh(4, 3, 4);
+    nodes[0].options.bootstrap = Bootstrap::Join;
+    futures_util::future::join_all(nodes.iter_mut().map(Node::start)).await;
+    one_cluster(&nodes, 3).await;
+    assert_eq!(nodes[0].status().role, Role::Fresh);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_founded_cluster_restarts_as_itself() {
     let mut nodes = fresh(3, 3, 3);
     futures_util::future::join_all(nodes.iter_mut().map(Node::start)).await;

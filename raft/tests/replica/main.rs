@@ -14,3 +14,4 @@ mod register;
 mod replication;
 mod strangers;
 mod switchboard;
+mod voters;

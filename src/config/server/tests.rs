@@ -102,12 +102,60 @@ fn a_cluster_that_does_not_add_up_is_refused() {
             "voters: `n2` has no entry",
         ),
         (vec![("bootstrap_expect", "3")], "", "join: is needed to find the other 2 voters"),
-        (vec![("join", "a:1")], "", "bootstrap_expect: is needed with `join`"),
+        (
+            vec![("bootstrap_expect", "1"), ("join", "a:1")],
+            "",
+            "bootstrap_expect: is 1: it would be a cluster of its own, and join none",
+        ),
+        (vec![("bootstrap_expect", "0")], "", "join: is needed to find the cluster"),
         (vec![("join", "a")], "", "join: `a` is not `host:port` (from --join)"),
     ] {
         let faults = resolve(&flags, &[], yaml).unwrap_err().to_string();
         assert!(faults.contains(complaint), "{complaint} in\n{faults}");
     }
+}
+
+#[test]
+fn join_alone_waits_to_be_taken_in_and_with_a_number_founds() {
+    let config = resolve(&[("join", "a:1,b:2")], &[], "").unwrap();
+    assert_eq!(config.bootstrap, Bootstrap::Join);
+    assert_eq!(config.gossip.unwrap().seeds, ["a:1", "b:2"]);
+    let founding = resolve(&[("join", "a:1"), ("bootstrap_expect", "3")], &[], "").unwrap();
+    let seeds = vec!["a:1".to_owned()];
+    assert_eq!(founding.bootstrap, Bootstrap::Expect { voters: 3, seeds, only: None });
+}
+
+#[test]
+fn gossip_is_on_and_needs_a_key_where_others_reach_it() {
+    let gossip = |flags: &[_], yaml| resolve(flags, &[], yaml).map(|config| config.gossip);
+    let plain = gossip(&[], "").unwrap().unwrap();
+    assert_eq!((plain.key_file, plain.profile), (None, GossipProfile::Lan));
+    assert_eq!(gossip(&[("gossip", "off")], ""), Ok(None));
+    let n1 = [("node_id", "n1"), ("gossip_key_file", "/k"), ("gossip_profile", "wan")];
+    let n1 = gossip(&n1, CLUSTER).unwrap().unwrap();
+    assert_eq!((n1.key_file, n1.profile), (Some("/k".into()), GossipProfile::Wan));
+    assert_eq!(n1.seeds, ["127.0.0.1:9002", "127.0.0.1:9900", "db.example.org:8771"]);
+
+    let open = [("peer_listen", "10.0.0.1:8771")];
+    let faults = resolve(&open, &[], "").unwrap_err().to_string();
+    let fault = faults.lines().find(|line| line.starts_with("gossip_key_file: is needed: "));
+    let fault = fault.unwrap_or_else(|| panic!("no such line in\n{faults}"));
+    for way_out in ["`queue keygen FILE`", "`--gossip off`", "--insecure"] {
+        assert!(fault.contains(way_out), "{way_out} in {fault}");
+    }
+    for settled in [("gossip", "off"), ("gossip_key_file", "/k")] {
+        let faults = resolve(&[open[0], settled], &[], "").unwrap_err().to_string();
+        assert!(!faults.contains("gossip_key_file"), "{faults}");
+    }
+    assert!(gossip(&[open[0], ("insecure", "true")], "").unwrap().unwrap().key_file.is_none());
+}
+
+#[test]
+fn labels_are_those_of_the_nodes_entry() {
+    let yaml = "voters: [n1]\nnodes: {n1: {host: 127.0.0.1, labels: {rack: a}, gpu: a100}}";
+    let labels = resolve(&[("node_id", "n1")], &[], yaml).unwrap().labels;
+    let expected = [("gpu", "a100"), ("rack", "a")];
+    assert_eq!(labels, expected.map(|(key, value)| (key.into(), value.into())).into());
 }
 
 #[test]

@@ -44,6 +44,8 @@ fn every_rejection_has_its_row() {
         (Rejection::DependencyCycle { index: 0, job: job() }, Code::DependencyCycle),
         (Rejection::QueueNotFound { queue: queue() }, Code::NotFound),
         (Rejection::QueueNotEmpty { queue: queue(), unfinished: 2 }, Code::WrongState),
+        (Rejection::StaleSession { current: 7, is_down: false }, Code::StaleSession),
+        (Rejection::StaleSession { current: 7, is_down: true }, Code::StaleSession),
     ];
     for (rejection, code) in cases {
         let error = rejected(rejection, Place::Alone);

@@ -145,6 +145,7 @@ fn worker_shown(view: WorkerView, now: WallMs) -> Worker {
         node_id: view.id,
         labels: view.labels,
         session: view.session,
+        down: view.is_down,
         draining: view.is_draining,
         held: view.held,
         last_seen_at_ms: view.seen_at.0,

@@ -55,6 +55,7 @@ fn outcomes() -> Vec<Outcome> {
         Answer::Failed(Once::First),
         Answer::Released(Once::First),
         Answer::Cancelled(Once::First),
+        Answer::WorkerDown(Once::First),
     ];
     let stale = Rejection::StaleToken {
         job: id("j"),
@@ -72,6 +73,7 @@ fn outcomes() -> Vec<Outcome> {
         Rejection::Full { reason: "full".into(), retry_after_ms: 6 },
         Rejection::Invalid { index: 1, field: "priority".into(), reason: "bad".into() },
         Rejection::DependencyCycle { index: 1, job: id("j") },
+        Rejection::StaleSession { current: 8, is_down: true },
     ];
     let results = answers.into_iter().map(Ok).chain(rejections.into_iter().map(Err));
     results.map(|result| Outcome { rev: Rev(7), result }).collect()
@@ -96,6 +98,9 @@ fn requests_keep_the_bytes_of_their_format() {
         ("read_index", Request::ReadIndex),
         ("resigning", Request::Resigning { term: 8 }),
         ("ping", Request::Ping),
+        ("wall_clock", Request::WallClock),
+        ("cause", Request::Cause { term: 8 }),
+        ("worker_down", Request::WorkerDown { worker: WorkerId::parse("w").unwrap(), session: 9 }),
     ];
     let encoded = requests.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_requests.txt", &encoded);
@@ -125,6 +130,9 @@ fn responses_keep_the_bytes_of_their_format() {
         ("noted", Response::Noted),
         ("pong", Response::Pong),
         ("declined", Response::Declined),
+        ("wall_clock", Response::WallClock { wall_ms: 9 }),
+        ("cause", Response::Cause(Some(Cause::Partition))),
+        ("worker_down", Response::WorkerDown(Verdict::Asked)),
     ];
     let encoded = responses.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_responses.txt", &encoded);

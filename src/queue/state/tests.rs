@@ -818,8 +818,9 @@ fn records_that_are_not_a_whole_state_are_refused() {
 
     let mut of_the_future = whole.clone();
     let Ok(Record::Header(header)) = &mut of_the_future[0] else { panic!("the header is first") };
-    header.version = 3;
-    assert_eq!(refused(of_the_future), RestoreError::UnknownVersion { found: 3 });
+    header.version += 1;
+    let found = header.version;
+    assert_eq!(refused(of_the_future), RestoreError::UnknownVersion { found });
 
     let mut contradicting = whole;
     let Ok(Record::Header(header)) = &mut contradicting[0] else { panic!("the header is first") };

@@ -57,6 +57,7 @@ fn worker_is_known_from_its_first_grant_with_what_it_said_of_itself() {
         id: worker("w1"),
         labels: claim.labels,
         session: Some(7),
+        is_down: false,
         is_draining: false,
         held: 1,
         seen_at: bench.stamp.wall,
@@ -66,7 +67,7 @@ fn worker_is_known_from_its_first_grant_with_what_it_said_of_itself() {
     bench.pass(5);
     granted_to(&mut bench, "w1");
     let view = bench.state.worker(&worker("w1")).unwrap();
-    assert_eq!((view.labels.len(), view.session, view.held), (0, None, 2));
+    assert_eq!((view.labels.len(), view.session, view.held), (0, Some(7), 2));
     assert_eq!(view.seen_at, bench.stamp.wall);
 }
 

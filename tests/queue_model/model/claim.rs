@@ -57,14 +57,23 @@ impl Model {
     }
 
     pub(crate) fn would_grant(&self, claim: &Claim) -> bool {
+        if self.stale_session(claim).is_some() || self.is_later_session(claim) {
+            return true;
+        }
         let is_new = self.repeated(claim).is_ok_and(|repeated| repeated.is_empty());
         !is_new || self.next_for(claim).is_some()
     }
 
     pub(super) fn claim(&mut self, claim: &Claim) -> Result<Answer, Rejection> {
+        if let Some(refusal) = self.stale_session(claim) {
+            return Err(refusal);
+        }
         let repeated = self.repeated(claim)?;
         if !repeated.is_empty() {
             return Ok(Answer::Claimed(repeated));
+        }
+        if self.is_later_session(claim) {
+            self.note_session_of(claim);
         }
         if self.is_draining(&claim.worker) {
             self.encounter("claim of a draining worker");

@@ -46,6 +46,7 @@ impl Model {
             Command::Release(it) => (is_purged(&it.holding.job), "purged met by release"),
             Command::Cancel(cancel) => (is_purged(&cancel.job), "purged met by cancel"),
             Command::Operate(operation) => self.purged_met_by(operation),
+            Command::WorkerDown(_) => (false, ""), // its jobs are met one by one
         };
         if is_met {
             self.encounter(what);

@@ -18,12 +18,16 @@ impl Model {
         self.one_deadline()
             || self.one_run_at()
             || self.one_window_over()
-            || self.settle_one_dependent()
-            || self.clear_one_purged()
+            || self.one_thing_begun()
             || self.one_grave_gone()
             || self.one_burial()
             || self.one_memory_gone()
             || self.one_worker_gone()
+    }
+
+    /// One step of what a command or an earlier step began.
+    pub(super) fn one_thing_begun(&mut self) -> bool {
+        self.end_one_session() || self.settle_one_dependent() || self.clear_one_purged()
     }
 
     fn next_deadline(&self) -> Option<(u64, usize, Due)> {
@@ -78,7 +82,7 @@ impl Model {
         }
         match due {
             Due::Expires => self.finish(at, JobState::Expired),
-            Due::LosesLease => self.lose(at),
+            Due::LosesLease => self.lose(at, AttemptEnd::Expired),
             Due::Wakes => self.make_ready(at),
         }
         true
@@ -97,11 +101,11 @@ impl Model {
         true
     }
 
-    fn lose(&mut self, at: usize) {
+    pub(super) fn lose(&mut self, at: usize, how: AttemptEnd) {
         let job = &mut self.jobs[at];
         job.lost += 1;
         let is_last = job.used >= job.max_attempts;
-        let end = End::plain(AttemptEnd::Expired, self.wall);
+        let end = End::plain(how, self.wall);
         job.attempts.last_mut().unwrap().end = Some(end);
         if is_last {
             self.finish(at, JobState::Failed);
@@ -196,6 +200,7 @@ impl Model {
         let has_passed = |at: Option<u64>| at.is_some_and(|at| at <= self.clock);
         let is_behind = by_wall.is_some_and(|at| at <= self.wall)
             || [of_jobs, of_windows, of_memories, of_workers].into_iter().any(has_passed)
+            || self.next_of_sessions_over().is_some()
             || self.dependent().is_some()
             || self.jobs.iter().any(|job| job.purge.is_some())
             || (self.graves_left() && has_passed(burial));

@@ -117,6 +117,7 @@ impl Model {
             id: worker.id.clone(),
             labels: worker.labels.clone(),
             session: worker.session,
+            is_down: worker.session.is_some() && worker.over == worker.session,
             is_draining: worker.draining,
             held: self.held_by(&worker.id).len(),
             seen_at: WallMs(worker.seen_at),

@@ -9,18 +9,21 @@ use super::Model;
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) labels: BTreeMap<String, String>,
+    /// The greatest that is known.
     pub(crate) session: Option<u64>,
+    /// This one and all before it are over.
+    pub(crate) over: Option<u64>,
     pub(crate) draining: bool,
     pub(crate) seen: u64,
     pub(crate) seen_at: u64,
 }
 
 impl Model {
-    fn has_room_for_workers(&self) -> bool {
+    pub(super) fn has_room_for_workers(&self) -> bool {
         (self.workers.len() as u64) < self.limits.workers_max
     }
 
-    fn worker_mut(&mut self, id: &WorkerId) -> Option<&mut Worker> {
+    pub(super) fn worker_mut(&mut self, id: &WorkerId) -> Option<&mut Worker> {
         self.workers.iter_mut().find(|worker| worker.id == *id)
     }
 
@@ -32,14 +35,14 @@ impl Model {
         let (clock, wall, has_room) = (self.clock, self.wall, self.has_room_for_workers());
         if let Some(worker) = self.worker_mut(&claim.worker) {
             worker.labels.clone_from(&claim.labels);
-            worker.session = claim.session;
             worker.seen = clock;
             worker.seen_at = wall;
         } else if has_room {
             self.workers.push(Worker {
                 id: claim.worker.clone(),
                 labels: claim.labels.clone(),
-                session: claim.session,
+                session: None,
+                over: None,
                 draining: false,
                 seen: clock,
                 seen_at: wall,
@@ -47,6 +50,7 @@ impl Model {
         } else {
             self.encounter("granted without a record");
         }
+        self.note_session_of(claim);
     }
 
     pub(super) fn note_heartbeat_of(&mut self, id: &WorkerId) {
@@ -81,6 +85,7 @@ impl Model {
                 id: id.clone(),
                 labels: BTreeMap::new(),
                 session: None,
+                over: None,
                 draining: true,
                 seen: clock,
                 seen_at: wall,

@@ -4,7 +4,10 @@ use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::*;
 use crate::{
-    node::{Environment, Limits, NodeOptions, RaftRuntime, samples::id},
+    node::{Clock, Environment, Limits, MachineClock, NodeOptions, RaftRuntime, samples::id},
     queue::{Answer, Claimed, Found, Grant, JobView},
 };
 
@@ -47,10 +50,28 @@ pub(super) async fn eventually<F: Future<Output = bool>>(what: &str, condition: 
     assert!(timeout(PATIENCE, polled).await.is_ok(), "not in time: {what}");
 }
 
+/// The machine's clocks, the wall clock of which a test can set forward.
+#[derive(Debug)]
+struct FastClock {
+    machine: MachineClock,
+    ahead_ms: AtomicU64,
+}
+
+impl Clock for FastClock {
+    fn monotonic_ms(&self) -> u64 {
+        self.machine.monotonic_ms()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.machine.wall_ms() + self.ahead_ms.load(Ordering::Relaxed)
+    }
+}
+
 /// Some nodes of one cluster.
 pub(super) struct Cluster {
     options: Vec<NodeOptions>,
     nodes: Vec<Option<Handle>>,
+    clocks: Vec<Arc<FastClock>>,
     _directories: Vec<TempDir>,
 }
 
@@ -78,14 +99,21 @@ impl Cluster {
             .map(|(number, (address, directory))| {
                 let label = format!("n{number}");
                 let raft = options(*address, directory.path(), &label, bootstrap.clone());
-                let mut options =
-                    NodeOptions { raft, limits: Limits::default(), disk_reserve_bytes: 0 };
+                let mut options = NodeOptions {
+                    raft,
+                    limits: Limits::default(),
+                    disk_reserve_bytes: 0,
+                    gossip: None,
+                };
                 change(&mut options);
                 options
             })
             .collect();
         let nodes = vec![None; voters];
-        let mut cluster = Self { options, nodes, _directories: directories };
+        let clock =
+            |_| Arc::new(FastClock { machine: MachineClock::start(), ahead_ms: AtomicU64::new(0) });
+        let clocks = (0..voters).map(clock).collect();
+        let mut cluster = Self { options, nodes, clocks, _directories: directories };
         for number in 0..voters {
             cluster.start(number).await;
         }
@@ -96,7 +124,9 @@ impl Cluster {
     /// Opens a node, again if it ran before.
     pub(super) async fn start(&mut self, number: usize) {
         let options = self.options[number].clone();
-        let opened = Node::open(options, Environment::of_machine(), RaftRuntime::Current).await;
+        let environment =
+            Environment { clock: self.clocks[number].clone(), ..Environment::of_machine() };
+        let opened = Node::open(options, environment, RaftRuntime::Current).await;
         self.nodes[number] = Some(opened.unwrap());
     }
 
@@ -141,6 +171,11 @@ impl Cluster {
     /// Ends a node without a farewell, as far as that is possible within one process.
     pub(super) async fn crash(&mut self, number: usize) {
         self.nodes[number].take().expect("it runs").node().shut().await;
+    }
+
+    /// Sets the wall clock of a node ahead of the machine's, ms.
+    pub(super) fn set_ahead(&self, number: usize, ahead_ms: u64) {
+        self.clocks[number].ahead_ms.store(ahead_ms, Ordering::Relaxed);
     }
 
     /// Ends every node.
@@ -190,7 +225,8 @@ pub(super) async fn job(node: &Handle, name: &str) -> Option<JobView> {
 pub(super) async fn alone_on_own_threads(directory: &Path) -> Handle {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let raft = options(address, directory, "alone", Bootstrap::Alone);
-    let options = NodeOptions { raft, limits: Limits::default(), disk_reserve_bytes: 0 };
+    let options =
+        NodeOptions { raft, limits: Limits::default(), disk_reserve_bytes: 0, gossip: None };
     let opened = Node::open(options, Environment::of_machine(), RaftRuntime::Own).await;
     opened.unwrap()
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod failover;
+mod gossip;
 mod leases;
 mod long_polls;
 mod requests;

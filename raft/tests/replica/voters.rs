@@ -1,0 +1,223 @@
+//! Changes of the voters.
+
+use std::time::Duration;
+
+use raft::{Bootstrap, Change, ChangeError, ChangeState, Changed, Role};
+use tokio::time::timeout;
+
+use crate::cluster::{Node, PATIENCE, converged, eventually, free_port, leader, three, write};
+
+/// A node that waits to be taken in.
+async fn waiting(label: &str) -> Node {
+    let mut node = Node::new(label);
+    node.options.bootstrap = Bootstrap::Join;
+    node.start().await;
+    node
+}
+
+fn add(node: &Node) -> Change {
+    let Node { options, .. } = node;
+    Change::Add { label: options.label.clone(), address: options.advertise.clone() }
+}
+
+fn remove(label: &str) -> Change {
+    Change::Remove { label: label.to_owned() }
+}
+
+fn replace(label: &str, with: &Node) -> Change {
+    Change::Replace { label: label.to_owned(), address: Some(with.options.advertise.clone()) }
+}
+
+/// Has one node make a change, to its end.
+async fn change_at(node: &Node, change: &Change) -> Result<Changed, ChangeError> {
+    let mut state = node.replica().change_voters(change.clone())?;
+    let is_over = |state: &ChangeState| matches!(state, ChangeState::Ended(_));
+    let ended =
+        timeout(PATIENCE * 2, state.wait_for(is_over)).await.expect("not in time: a change");
+    match ended.expect("it ends before it is dropped").clone() {
+        ChangeState::Ended(ended) => ended,
+        ChangeState::Underway(_) => unreachable!("waited for"),
+    }
+}
+
+/// Has whoever leads make a change, as often as the leader changes.
+async fn change(nodes: &[Node], change: &Change) -> Result<Changed, ChangeError> {
+    loop {
+        let at = leader(nodes).await;
+        match change_at(&nodes[at], change).await {
+            Err(ChangeError::NotLeader { .. }) => {}
+            ended => return ended,
+        }
+    }
+}
+
+fn voters(node: &Node) -> Vec<String> {
+    let mut labels: Vec<String> =
+        node.status().voters.into_iter().map(|voter| voter.label).collect();
+    labels.sort();
+    labels
+}
+
+async fn all_have(nodes: &[Node], expected: &[&str]) {
+    eventually("everybody knows the voters", || {
+        let running = nodes.iter().filter(|node| node.is_running());
+        running
+            .into_iter()
+            .all(|node| voters(node) == expected && node.status().learners.is_empty())
+    })
+    .await;
+}
+
+const MADE: Result<Changed, ChangeError> = Ok(Changed { is_duplicate: false });
+const MADE_BEFORE: Result<Changed, ChangeError> = Ok(Changed { is_duplicate: true });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_node_becomes_a_voter_that_has_everything() {
+    let mut nodes = three().await;
+    write(&nodes, "before").await;
+    let newcomer = waiting("n3").await;
+    assert_eq!(newcomer.status().role, Role::Fresh);
+    let added = add(&newcomer);
+    nodes.push(newcomer);
+    assert_eq!(change(&nodes[..3], &added).await, MADE);
+    all_have(&nodes, &["n0", "n1", "n2", "n3"]).await;
+    let written = write(&nodes, "after").await;
+    converged(&nodes, written.index).await;
+    assert_eq!(nodes[3].register().writes, 2);
+    assert_eq!(change(&nodes, &added).await, MADE_BEFORE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_follower_learns_it_and_stands_in_no_election() {
+    let mut nodes = three().await;
+    let out = (leader(&nodes).await + 1) % 3;
+    let label = nodes[out].options.label.clone();
+    assert_eq!(change(&nodes, &remove(&label)).await, MADE);
+    assert_eq!(change(&nodes, &remove(&label)).await, MADE_BEFORE);
+    let mut removed = nodes.remove(out);
+    let labels: Vec<String> = nodes.iter().map(|node| node.options.label.clone()).collect();
+    all_have(&nodes, &labels.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    eventually("it knows", || removed.status().role == Role::Learner).await;
+    let term = nodes[0].status().term;
+    removed.stop().await;
+    removed.start().await;
+    let written = write(&nodes, "without it").await;
+    converged(&nodes, written.index).await;
+    assert_eq!(removed.status().role, Role::Learner);
+    assert_eq!(nodes[0].status().term, term);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_removed_hands_over_first() {
+    let mut nodes = three().await;
+    let old = leader(&nodes).await;
+    let label = nodes[old].options.label.clone();
+    let written = write(&nodes, "x").await;
+    assert_eq!(change(&nodes, &remove(&label)).await, MADE);
+    let removed = nodes.remove(old);
+    assert_ne!(leader(&nodes).await, 2);
+    let after = write(&nodes, "y").await;
+    assert_eq!(after.writes, written.writes + 1);
+    assert!(!voters(&nodes[0]).contains(&removed.options.label));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_voter_is_replaced_by_a_fresh_directory_and_a_live_one_is_not() {
+    let mut nodes = three().await;
+    let dead = (leader(&nodes).await + 1) % 3;
+    let label = nodes[dead].options.label.clone();
+    let fresh = waiting(&label).await;
+    let as_if_new = add(&fresh);
+    let refused = change(&nodes, &as_if_new).await;
+    assert!(matches!(refused, Err(ChangeError::LabelTaken { .. })), "{refused:?}");
+    let refused = change(&nodes, &replace(&label, &fresh)).await;
+    assert_eq!(refused, Err(ChangeError::StillHeard { label: label.clone() }));
+    let old = nodes[dead].peer();
+    nodes[dead].stop().await;
+    assert_eq!(change(&nodes, &replace(&label, &fresh)).await, MADE);
+    nodes[dead] = fresh;
+    let written = write(&nodes, "x").await;
+    converged(&nodes, written.index).await;
+    all_have(&nodes, &["n0", "n1", "n2"]).await;
+    assert_ne!(nodes[dead].peer().id, old.id);
+    assert_eq!(change(&nodes, &replace(&label, &nodes[dead])).await, MADE_BEFORE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_voter_stays() {
+    let mut node = Node::new("alone");
+    node.start().await;
+    let nodes = [node];
+    let refused = change(&nodes, &remove("alone")).await;
+    assert_eq!(refused, Err(ChangeError::LastVoter { label: "alone".to_owned() }));
+    write(&nodes, "x").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_that_nobody_finds_changes_nothing() {
+    let nodes = three().await;
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    let missing = Change::Add { label: "n9".to_owned(), address: nowhere };
+    let refused = change(&nodes, &missing).await;
+    assert!(matches!(refused, Err(ChangeError::Unreachable { .. })), "{refused:?}");
+    let other = waiting("other").await;
+    let misnamed = Change::Add { label: "n9".to_owned(), address: other.options.advertise.clone() };
+    let refused = change(&nodes, &misnamed).await;
+    assert!(matches!(refused, Err(ChangeError::Unreachable { .. })), "{refused:?}");
+    let mut stranger = Node::new("stranger");
+    stranger.start().await;
+    eventually("it is in a cluster", || stranger.status().cluster_id != 0).await;
+    let refused = change(&nodes, &add(&stranger)).await;
+    assert!(matches!(refused, Err(ChangeError::OtherCluster { .. })), "{refused:?}");
+    all_have(&nodes, &["n0", "n1", "n2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_would_leave_no_quorum_is_refused() {
+    let mut nodes = three().await;
+    let at = leader(&nodes).await;
+    let (dead, alive) = ((at + 1) % 3, (at + 2) % 3);
+    nodes[dead].stop().await;
+    let label = nodes[alive].options.label.clone();
+    let refused = change(&nodes, &remove(&label)).await;
+    assert_eq!(refused, Err(ChangeError::NoQuorum { heard: 1, voters: 2 }));
+    let label = nodes[dead].options.label.clone();
+    assert_eq!(change(&nodes, &remove(&label)).await, MADE);
+    write(&nodes, "x").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_voter_that_was_not_told_disturbs_nobody_when_it_returns() {
+    let mut nodes = three().await;
+    let out = (leader(&nodes).await + 1) % 3;
+    let label = nodes[out].options.label.clone();
+    nodes[out].stop().await;
+    assert_eq!(change(&nodes, &remove(&label)).await, MADE);
+    let mut removed = nodes.remove(out);
+    let (at, term) = (leader(&nodes).await, nodes[0].status().term);
+    removed.start().await;
+    // Far longer than its election timeout.
+    for value in 0..20 {
+        write(&nodes, &value.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((leader(&nodes).await, nodes[0].status().term), (at, term));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_to_the_voter_that_is_named() {
+    let nodes = three().await;
+    write(&nodes, "x").await;
+    let old = leader(&nodes).await;
+    let wanted = (old + 1) % 3;
+    let label = nodes[wanted].options.label.clone();
+    let replica = nodes[old].replica();
+    eventually("it has all that is committed", || {
+        nodes[wanted].status().applied_index >= nodes[old].status().commit_index
+    })
+    .await;
+    replica.hand_over_to(&label, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(leader(&nodes).await, wanted);
+    let refused = nodes[wanted].replica().hand_over_to("nobody", Duration::ZERO).await;
+    assert_eq!(refused, Err(ChangeError::NoSuchVoter { label: "nobody".to_owned() }));
+}

@@ -1,0 +1,177 @@
+//! The voters are changed while clients work.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    drain::all_replicas_agree,
+    support::{Caller, Cluster, Reply},
+};
+
+/// Three voters that are ready, and nodes that wait.
+fn three_and(waiting: usize) -> Cluster {
+    let all: Vec<usize> = (0..3).collect();
+    let joins = vec![&all[..]; 3 + waiting];
+    let mut cluster = Cluster::fresh(Path::new(env!("CARGO_BIN_EXE_queue")), &[], &[], &joins);
+    cluster.waiting_from = 3;
+    for index in 0..3 {
+        cluster.start(index);
+    }
+    for index in 0..3 {
+        cluster.wait_ready(index);
+    }
+    for index in 3..3 + waiting {
+        cluster.start(index);
+    }
+    cluster
+}
+
+/// Asks one node for a change until it is made.
+fn change(cluster: &Cluster, at: usize, path: &str, body: &Value) -> Value {
+    let at = std::slice::from_ref(&cluster.voters[at].http);
+    cluster.eventually(&format!("{path} {body}"), || {
+        match Caller::to(at).call("POST", path, Some(body)) {
+            Reply::Answer { status: 200, body } => Some(body),
+            Reply::Answer { status: 202 | 503 | 504, .. } => None,
+            Reply::Answer { status, body } => panic!("{status}: {body}"),
+            _ => None,
+        }
+    })
+}
+
+fn voters(cluster: &Cluster, at: usize) -> Value {
+    let at = std::slice::from_ref(&cluster.voters[at].http);
+    let (_, status) = Caller::to(at).insist("GET", "/status", None);
+    let mut voters: Vec<String> = serde_json::from_value(status["voters"].clone()).expect("labels");
+    voters.sort();
+    json!(voters)
+}
+
+// Situation: three voters become five and three again, the leader among those that go, while jobs are
+// added through a voter that stays. Claim: every add is answered 201, and nothing is lost.
+#[test]
+fn three_voters_become_five_and_three_again_and_no_client_sees_it() {
+    let cluster = three_and(2);
+    let leader = cluster.leader();
+    let (other, stays) = ((leader + 1) % 3, (leader + 2) % 3);
+    let at = cluster.voters[stays].http.clone();
+    let is_done = AtomicBool::new(false);
+    let added = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let (at, is_done, added) = (at.clone(), &is_done, &added);
+            scope.spawn(move || {
+                let mut caller = Caller::to(&[at]);
+                for number in 0.. {
+                    if is_done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let body = json!({"work_id": format!("{client}-{number}"), "payload": number});
+                    match caller.call("POST", "/work/add", Some(&body)) {
+                        Reply::Answer { status: 201, .. } => added.fetch_add(1, Ordering::Relaxed),
+                        Reply::Answer { status, body } => panic!("{status}: {body}"),
+                        _ => panic!("an add was not answered"),
+                    };
+                }
+            });
+        }
+        for index in [3, 4] {
+            let body = cluster.voter_to_add(index);
+            assert_eq!(change(&cluster, stays, "/cluster/add", &body)["status"], "added");
+            cluster.wait_ready(index);
+        }
+        assert_eq!(voters(&cluster, stays), json!(["n1", "n2", "n3", "n4", "n5"]));
+        for index in [leader, other] {
+            let body = json!({"node_id": cluster.voters[index].label});
+            let removed = change(&cluster, stays, "/cluster/remove", &body);
+            assert_eq!(removed["status"], "removed");
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    let stays_label = &cluster.voters[stays].label;
+    assert_eq!(voters(&cluster, stays), json!([stays_label, "n4", "n5"]));
+    let (_, status) = Caller::to(&[at]).insist("GET", "/work/status", None);
+    assert_eq!(status["total_items"], json!(added.load(Ordering::Relaxed)));
+}
+
+// Situation: a voter dies with its directory, and a node of its name starts with an empty one. Claim: it
+// is refused as a new voter, takes the dead one's place when told so, and has every job.
+#[test]
+fn a_dead_voters_place_is_taken_by_a_fresh_directory() {
+    let mut cluster = three_and(0);
+    let mut caller = Caller::to(&cluster.addresses());
+    for number in 0..100 {
+        caller.insist("POST", "/work/add", Some(&json!({"work_id": format!("j{number}")})));
+    }
+    let dead = (cluster.leader() + 1) % 3;
+    let asked = (dead + 1) % 3;
+    cluster.kill(dead);
+    std::fs::remove_dir_all(cluster.data_dir(dead)).expect("its directory is lost");
+    cluster.start(dead);
+    let (as_new, label) = (cluster.voter_to_add(dead), cluster.voters[dead].label.clone());
+    let at = [cluster.voters[asked].http.clone()];
+    cluster.eventually("it is refused by what its directory is", || {
+        match Caller::to(at).call("POST", "/cluster/add", Some(&as_new)) {
+            Reply::Answer { status: 409, body } => {
+                let error = body["error"].as_str().unwrap_or_default();
+                assert!(error.contains("fresh directory"), "{body}");
+                Some(())
+            }
+            _ => None,
+        }
+    });
+    let replaced = change(&cluster, asked, "/cluster/replace", &json!({"node_id": label}));
+    assert_eq!(replaced["status"], "replaced");
+    cluster.wait_ready(dead);
+    assert_eq!(voters(&cluster, dead), json!(["n1", "n2", "n3"]));
+    all_replicas_agree(&cluster);
+}
+
+// Situation: a voter is removed by the command line, and started again. Claim: it says that it has no
+// vote, and the others go on under the same leader and term.
+#[test]
+fn a_removed_voter_that_is_started_again_disturbs_nobody_and_says_so() {
+    let mut cluster = three_and(0);
+    let leader = cluster.leader();
+    let (gone, asked) = ((leader + 1) % 3, (leader + 2) % 3);
+    let label = cluster.voters[gone].label.clone();
+    let url = format!("http://{}", cluster.voters[asked].http);
+    let queue = |words: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_queue"))
+            .args(["--addr", &url])
+            .args(words)
+            .output()
+            .expect("queue runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(queue(&["remove-voter", &label]), (Some(0), "removed\n".to_owned()));
+    let at = [cluster.voters[asked].http.clone()];
+    let term = |what: &str| {
+        let (_, status) = Caller::to(&at).insist("GET", "/election/status", None);
+        status[what].clone()
+    };
+    let before = (term("term"), term("leader_id"));
+    cluster.kill(gone);
+    cluster.start(gone);
+    let removed = std::slice::from_ref(&cluster.voters[gone].http);
+    cluster.eventually("it says that it has no vote", || {
+        match Caller::to(removed).call("GET", "/ready", None) {
+            Reply::Answer { status: 503, body } => {
+                body.to_string().contains("it was removed").then_some(())
+            }
+            _ => None,
+        }
+    });
+    // Longer than several election timeouts.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((term("term"), term("leader_id")), before);
+    let other = cluster.voters[asked].label.clone();
+    assert_eq!(queue(&["transfer", &other]), (Some(0), format!("{other}\n")));
+    assert_eq!(queue(&["transfer", "nobody"]).0, Some(3));
+    assert_eq!(queue(&["add-voter", "n9", "--peer-addr", "127.0.0.1:1"]).0, Some(4));
+}
