@@ -116,7 +116,7 @@ fn a_dead_voters_place_is_taken_by_a_fresh_directory() {
     let (as_new, label) = (cluster.voter_to_add(dead), cluster.voters[dead].label.clone());
     let at = [cluster.voters[asked].http.clone()];
     cluster.eventually("it is refused by what its directory is", || {
-        match Caller::to(at).call("POST", "/cluster/add", Some(&as_new)) {
+        match Caller::to(&at).call("POST", "/cluster/add", Some(&as_new)) {
             Reply::Answer { status: 409, body } => {
                 let error = body["error"].as_str().unwrap_or_default();
                 assert!(error.contains("fresh directory"), "{body}");
