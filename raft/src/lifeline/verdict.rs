@@ -106,8 +106,8 @@ mod tests {
         assert_eq!(verdict(&[(1, hears)], &[three]), Verdict::Kept);
         assert_eq!(verdict(&[(1, deaf(log(5, 10)))], &[three]), given_up(0));
         let five: &[PeerId] = &[1, ME, 3, 4, LEADER];
-        assert_eq!(verdict(&[(1, deaf(None)), (3, hears)], &[five]), Verdict::Kept);
-        let two = [(1, deaf(None)), (3, deaf(None)), (4, hears)];
+        assert_eq!(verdict(&[(1, deaf(log(1, 1))), (3, hears)], &[five]), Verdict::Kept);
+        let two = [(1, deaf(log(1, 1))), (3, deaf(log(1, 1))), (4, hears)];
         assert_eq!(verdict(&two, &[five]), given_up(0), "who hears it only does not count");
     }
 
@@ -115,11 +115,11 @@ mod tests {
     fn learners_do_not_count_and_each_configuration_of_a_change_does() {
         let learner = [(7, deaf(log(5, 99)))];
         assert_eq!(verdict(&learner, &[&[1, ME, LEADER]]), Verdict::Kept);
-        let both = [(1, deaf(None)), (7, deaf(log(5, 99)))];
+        let both = [(1, deaf(log(1, 1))), (7, deaf(log(5, 99)))];
         assert_eq!(verdict(&both, &[&[1, ME, LEADER]]), given_up(0), "it is no rival either");
         let joint: [&[PeerId]; 2] = [&[1, ME, LEADER], &[3, 4, LEADER]];
         assert_eq!(verdict(&both, &joint), Verdict::Kept);
-        let all = [(1, deaf(None)), (3, deaf(None)), (4, deaf(None))];
+        let all = [(1, deaf(log(1, 1))), (3, deaf(log(1, 1))), (4, deaf(log(1, 1)))];
         assert_eq!(verdict(&all, &joint), given_up(0));
         assert_eq!(verdict(&all, &[]), Verdict::Kept);
     }
@@ -140,7 +140,7 @@ mod tests {
         let contested = Verdict::GivenUp { rank: 1, is_contested: true };
         assert_eq!(verdict(&[(1, stands(1))], &[&[1, ME, LEADER]]), contested);
         assert_eq!(verdict(&[(1, stands(7))], &[&[1, ME, LEADER]]), given_up(1), "it only voted");
-        let shorter = Answer { last_log_id: log(5, 9), ..stands(1) };
+        let shorter = Answer { last_log_id: Some(log(5, 9)), ..stands(1) };
         assert_eq!(verdict(&[(1, shorter)], &[&[1, ME, LEADER]]), given_up(0), "it cannot win");
     }
 

@@ -1,33 +1,348 @@
-//! Leaders that are replaced because a quorum does not hear them.
+//! Leaders that are replaced because a quorum does not hear them, and leaders that are not.
+//!
+//! Most of these run in one thread, on a network and on disks in memory, in a time that passes when
+//! nobody has anything to do: what takes so many milliseconds there takes as many on every machine.
 
-use raft::{Lifeline, Options, Suspicion, Timing};
-use tokio::time::Instant;
+use std::{sync::Arc, time::Duration};
 
-use crate::cluster::{Node, leader, three_with, write};
+use raft::{
+    Lifeline, Options, Role, Suspicion, Timing,
+    disk::{Loss, MemoryDisk},
+};
+use tokio::time::{Instant, sleep, timeout};
 
-/// Timers so slow that in these tests they elect nobody but the first leader.
-fn with_lifeline(options: &mut Options) {
-    options.timing = Timing { heartbeat_ms: 50, election_min_ms: 5_000, election_max_ms: 8_000 };
-    options.lifeline = Some(Lifeline::lan());
+use crate::{
+    cluster::{Node, PATIENCE, converged, eventually, fresh, leader, three_with, write},
+    switchboard::{Link, Switchboard},
+};
+
+/// The timers that the lifeline is measured against.
+const LAN: Timing = Timing { heartbeat_ms: 25, election_min_ms: 100, election_max_ms: 150 };
+/// Timers so slow that they elect nobody while a test runs.
+const SLOW: Timing =
+    Timing { heartbeat_ms: 50, election_min_ms: 600_000, election_max_ms: 900_000 };
+
+fn with_lifeline(timing: Timing) -> impl Fn(&mut Options) {
+    move |options| {
+        options.timing = timing;
+        options.lifeline = Some(Lifeline::lan());
+    }
 }
 
-/// The newest of what the running nodes say of having stood.
-fn suspicion(nodes: &[Node], term: u64) -> Option<Suspicion> {
-    let running = nodes.iter().filter(|node| node.is_running());
-    let stood = running.filter_map(|node| node.status().stood).find(|stood| stood.term == term);
-    stood.map(|stood| stood.suspicion)
+/// Voters on one switchboard.
+struct Wired {
+    nodes: Vec<Node>,
+    switchboard: Switchboard,
+}
+
+impl Wired {
+    async fn start(count: usize, change: impl Fn(&mut Options)) -> Self {
+        let mut nodes = fresh(count, count, count);
+        let switchboard = Switchboard::default();
+        for (seed, node) in (1..).zip(&mut nodes) {
+            change(&mut node.options);
+            node.disk = Arc::new(MemoryDisk::new(Loss::Lose, seed));
+            node.net = switchboard.net(node.options.listen);
+            node.start().await;
+        }
+        let wired = Self { nodes, switchboard };
+        write(&wired.nodes, "first").await;
+        // Lines are drawn when the configuration is known, and answered at once.
+        sleep(Duration::from_millis(100)).await;
+        wired
+    }
+
+    async fn leader(&self) -> usize {
+        leader(&self.nodes).await
+    }
+
+    fn set(&self, from: usize, to: usize, link: Link) {
+        let address = |at: usize| self.nodes[at].options.listen;
+        self.switchboard.set(address(from), address(to), link);
+    }
+
+    /// Changes all that a node sends and receives.
+    fn set_all(&self, node: usize, link: Link) {
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            self.set(node, other, link);
+            self.set(other, node, link);
+        }
+    }
+
+    /// Waits until one of these leads, and returns which, after how long, and the suspicion by which
+    /// it was elected.
+    async fn successor(&self, of: &[usize]) -> (usize, Duration, Option<Suspicion>) {
+        let began = Instant::now();
+        let leads = |at: &&usize| self.nodes[**at].status().role == Role::Leader;
+        let found = async {
+            loop {
+                if let Some(at) = of.iter().find(leads) {
+                    return *at;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let at = timeout(PATIENCE, found).await.expect("not in time: a successor");
+        let status = self.nodes[at].status();
+        let stood = status.stood.filter(|stood| stood.term == status.term);
+        (at, began.elapsed(), stood.map(|stood| stood.suspicion))
+    }
+
+    fn terms(&self) -> Vec<u64> {
+        self.nodes.iter().map(|node| node.status().term).collect()
+    }
+}
+
+/// The other two of three.
+fn others(at: usize) -> [usize; 2] {
+    [(at + 1) % 3, (at + 2) % 3]
+}
+
+/// api 1.failover.kill
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_port_refuses_is_replaced_at_once() {
+    let mut wired = Wired::start(3, with_lifeline(LAN)).await;
+    let at = wired.leader().await;
+    wired.nodes[at].stop().await;
+    let (_, took, suspicion) = wired.successor(&others(at)).await;
+    assert_eq!(suspicion, Some(Suspicion::Refused));
+    assert!(took < Duration::from_millis(20), "{took:?}");
+    write(&wired.nodes, "after").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_hangs_is_replaced_after_the_silence() {
+    let wired = Wired::start(3, with_lifeline(LAN)).await;
+    let at = wired.leader().await;
+    wired.set_all(at, Link::Held);
+    let (new, took, suspicion) = wired.successor(&others(at)).await;
+    assert_eq!(suspicion, Some(Suspicion::Silent { takes_connections: true }));
+    let bounds = Duration::from_millis(100)..Duration::from_millis(150);
+    assert!(bounds.contains(&took), "{took:?}");
+    // It goes on, and follows.
+    wired.set_all(at, Link::Up);
+    assert_eq!(wired.leader().await, new);
+    let written = write(&wired.nodes, "after").await;
+    converged(&wired.nodes, written.index).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_cut_off_is_told_from_one_that_hangs() {
+    let wired = Wired::start(3, with_lifeline(LAN)).await;
+    let at = wired.leader().await;
+    wired.set_all(at, Link::Cut);
+    let (_, took, suspicion) = wired.successor(&others(at)).await;
+    assert_eq!(suspicion, Some(Suspicion::Silent { takes_connections: false }));
+    assert!(took < Duration::from_millis(150), "{took:?}");
+    // Alone it confirms nothing and takes nothing.
+    let old = wired.nodes[at].replica();
+    assert!(timeout(PATIENCE, old.read_index()).await.unwrap().is_err());
+    eventually("it names no leader", || wired.nodes[at].status().leader.is_none()).await;
+    wired.set_all(at, Link::Up);
+    let written = write(&wired.nodes, "after").await;
+    converged(&wired.nodes, written.index).await;
+}
+
+// Situation: what the leader sends does not arrive, or what it is sent does not. Claim: each alone is
+// enough to give it up.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_cut_off_one_way_is_replaced() {
+    for is_mute in [true, false] {
+        let wired = Wired::start(3, with_lifeline(LAN)).await;
+        let at = wired.leader().await;
+        for other in others(at) {
+            let (from, to) = if is_mute { (at, other) } else { (other, at) };
+            wired.set(from, to, Link::Cut);
+        }
+        let (_, took, suspicion) = wired.successor(&others(at)).await;
+        assert_eq!(suspicion, Some(Suspicion::Silent { takes_connections: false }));
+        assert!(took < Duration::from_millis(300), "mute {is_mute}: {took:?}");
+    }
+}
+
+// Situation: a leader's process dies and is back before anybody could be refused. Claim: that it
+// answers does not make it a leader.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_was_started_anew_is_replaced_without_its_timers() {
+    let mut wired = Wired::start(3, with_lifeline(SLOW)).await;
+    let at = wired.leader().await;
+    for other in others(at) {
+        // Nobody gets through to its port while it is closed.
+        wired.set(other, at, Link::Cut);
+    }
+    wired.nodes[at].stop().await;
+    wired.nodes[at].start().await;
+    for other in others(at) {
+        wired.set(other, at, Link::Up);
+    }
+    let (_, took, suspicion) = wired.successor(&others(at)).await;
+    assert_eq!(suspicion, Some(Suspicion::Restarted));
+    assert!(took < Duration::from_millis(700), "{took:?}");
+    write(&wired.nodes, "after").await;
+}
+
+// Situation: TCP is refused between the leader and one follower, both ways, for ten minutes. Claim:
+// the other follower hears the leader, so it stays.
+#[tokio::test(start_paused = true)]
+async fn one_pair_of_voters_that_refuse_each_other_elect_nobody() {
+    let wired = Wired::start(3, with_lifeline(LAN)).await;
+    let at = wired.leader().await;
+    let [deaf, other] = others(at);
+    let terms = wired.terms();
+    wired.set(at, deaf, Link::Refused);
+    wired.set(deaf, at, Link::Refused);
+    for _ in 0..60 {
+        sleep(Duration::from_secs(10)).await;
+        wired.nodes[at].replica().propose("during".into()).await.unwrap();
+    }
+    assert_eq!(wired.terms(), terms);
+    assert_eq!(wired.nodes[deaf].status().stood, None);
+    // When it does die, the two that are left agree at once, although one has doubted it for long.
+    wired.set(at, other, Link::Refused);
+    wired.set(other, at, Link::Refused);
+    let (_, took, suspicion) = wired.successor(&[deaf, other]).await;
+    assert_eq!(suspicion, Some(Suspicion::Refused));
+    assert!(took < Duration::from_millis(50), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_is_cut_off_elects_nobody() {
+    for link in [Link::Held, Link::Cut, Link::Refused] {
+        let wired = Wired::start(3, with_lifeline(LAN)).await;
+        let at = wired.leader().await;
+        let term = wired.nodes[at].status().term;
+        wired.set_all((at + 1) % 3, link);
+        sleep(Duration::from_secs(5)).await;
+        wired.set_all((at + 1) % 3, Link::Up);
+        let written = write(&wired.nodes, "after").await;
+        converged(&wired.nodes, written.index).await;
+        assert_eq!(wired.nodes[at].status().term, term, "{link:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_false_witness_changes_nothing() {
+    let wired = Wired::start(3, with_lifeline(LAN)).await;
+    let at = wired.leader().await;
+    let (terms, label) = (wired.terms(), wired.nodes[at].options.label.clone());
+    for _ in 0..2_000 {
+        for node in &wired.nodes {
+            node.replica().witness(&label);
+            node.replica().witness("nobody");
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(wired.terms(), terms);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_witness_shortens_the_silence_of_a_leader_that_hangs() {
+    let patient = |options: &mut Options| {
+        options.timing = SLOW;
+        options.lifeline = Some(Lifeline { ping_ms: 15, silence_ms: 60_000 });
+    };
+    let wired = Wired::start(3, patient).await;
+    let at = wired.leader().await;
+    wired.set_all(at, Link::Held);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(wired.nodes[at].status().role, Role::Leader);
+    let label = wired.nodes[at].options.label.clone();
+    wired.nodes[others(at)[0]].replica().witness(&label);
+    sleep(Duration::from_secs(5)).await;
+    assert!(
+        others(at).iter().all(|other| wired.nodes[*other].status().stood.is_none()),
+        "one alone"
+    );
+    wired.nodes[others(at)[1]].replica().witness(&label);
+    let (_, took, suspicion) = wired.successor(&others(at)).await;
+    assert!(matches!(suspicion, Some(Suspicion::Silent { .. })), "{suspicion:?}");
+    assert!(took < Duration::from_millis(300), "{took:?}");
+}
+
+// Situation: the leader is silent a little longer than the silence, and then goes on; again and again.
+// Claim: from the second time on, suspicions wait until it is over, and nobody is elected.
+#[tokio::test(start_paused = true)]
+async fn voters_that_have_suspected_wrongly_are_more_patient() {
+    let wired = Wired::start(3, with_lifeline(SLOW)).await;
+    let mut elections = Vec::new();
+    for _ in 0..12 {
+        let at = wired.leader().await;
+        let term = wired.nodes[at].status().term;
+        wired.set_all(at, Link::Held);
+        sleep(Duration::from_millis(180)).await;
+        wired.set_all(at, Link::Up);
+        sleep(Duration::from_millis(300)).await;
+        let new = wired.leader().await;
+        elections.push(wired.nodes[new].status().term - term);
+    }
+    assert_eq!(elections[0], 1, "{elections:?}");
+    // Each of the three may have been wrong once.
+    assert_eq!(elections[3..], [0; 9], "{elections:?}");
+}
+
+// Situation: of five voters the leader dies and a follower with it, and the logs of the other three
+// differ. Claim: one election, in the next term, by the longest log.
+#[tokio::test(start_paused = true)]
+async fn the_longest_log_stands_first_and_alone() {
+    let wired = Wired::start(5, with_lifeline(SLOW)).await;
+    let at = wired.leader().await;
+    let term = wired.nodes[at].status().term;
+    let rest: Vec<usize> = (0..5).filter(|other| *other != at).collect();
+    let [dies, behind, ahead, last] = rest[..] else { unreachable!() };
+    // Two of five miss what the third has.
+    for late in [behind, last] {
+        wired.set(at, late, Link::Held);
+    }
+    let written = wired.nodes[at].replica().propose("second".into()).await.unwrap();
+    let has_it = || wired.nodes[ahead].status().last_log_index >= written.index;
+    eventually("it has what the others miss", has_it).await;
+    for dead in [at, dies] {
+        wired.set_all(dead, Link::Refused);
+    }
+    let (new, took, _) = wired.successor(&[behind, ahead, last]).await;
+    assert_eq!((new, wired.nodes[new].status().term), (ahead, term + 1));
+    assert!(took < Duration::from_millis(20), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn switched_off_the_timers_decide() {
+    let mut wired = Wired::start(3, |options| {
+        options.timing = LAN;
+        options.lifeline = None;
+    })
+    .await;
+    let at = wired.leader().await;
+    wired.nodes[at].replica().witness("nobody");
+    wired.nodes[at].stop().await;
+    let (_, took, suspicion) = wired.successor(&others(at)).await;
+    assert_eq!(suspicion, None);
+    assert!(took > Duration::from_millis(150), "{took:?}");
+}
+
+// Situation: one of three keeps no lifelines. Claim: nobody draws a conclusion from its silence on
+// them, and the cluster goes on without an election.
+#[tokio::test(start_paused = true)]
+async fn a_voter_without_lifelines_is_left_to_the_timers() {
+    let mut wired = Wired::start(3, with_lifeline(LAN)).await;
+    let at = wired.leader().await;
+    wired.nodes[at].stop().await;
+    wired.nodes[at].options.lifeline = None;
+    wired.nodes[at].start().await;
+    let terms = wired.leader().await;
+    let term = wired.nodes[terms].status().term;
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(wired.nodes[wired.leader().await].status().term, term);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_whose_process_is_gone_is_replaced_without_its_timers() {
-    let mut nodes = three_with(with_lifeline).await;
+async fn over_tcp_a_leader_whose_process_is_gone_is_replaced_without_its_timers() {
+    let mut nodes = three_with(with_lifeline(SLOW)).await;
     write(&nodes, "before").await;
     let at = leader(&nodes).await;
     nodes[at].stop().await;
-    let began = Instant::now();
     let new = leader(&nodes).await;
-    println!("{:?}", began.elapsed());
-    let term = nodes[new].status().term;
-    assert_eq!(suspicion(&nodes, term), Some(Suspicion::Refused));
+    let status = nodes[new].status();
+    let stood = status.stood.filter(|stood| stood.term == status.term);
+    assert_eq!(stood.map(|stood| stood.suspicion), Some(Suspicion::Refused));
     write(&nodes, "after").await;
 }

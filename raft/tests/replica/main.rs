@@ -13,4 +13,5 @@ mod lifelines;
 mod register;
 mod replication;
 mod strangers;
+mod switchboard;
 mod voters;
