@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     JobNumber, JobState, QueueName, WorkType,
+    by_name::ByName,
     job::{Job, Phase},
 };
 
@@ -17,7 +18,7 @@ pub(super) struct Counts {
     /// No zeros.
     pub(super) by_type: BTreeMap<WorkType, u64>,
     /// Only queues that have jobs.
-    pub(super) queues: BTreeMap<QueueName, QueueCounts>,
+    pub(super) queues: ByName<QueueName, QueueCounts>,
 }
 
 /// The same of one queue, and which jobs these are.
@@ -104,9 +105,7 @@ impl Counts {
                 self.by_type.insert(job.work_type.clone(), 1);
             }
         }
-        if !self.queues.contains_key(&job.queue) {
-            self.queues.insert(job.queue.clone(), QueueCounts::default());
-        }
+        self.queues.get_or_default(&job.queue);
     }
 
     /// A job has left the state.

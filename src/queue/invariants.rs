@@ -130,7 +130,7 @@ fn check_totals(state: &State) -> Result<(), Violation> {
     require("S14", in_queues == jobs, || {
         format!("{jobs} jobs are counted as {in_queues} in queues")
     })?;
-    for (queue, counts) in &counts.queues {
+    for (queue, counts) in counts.queues.iter() {
         check_queue(state, queue, counts)?;
     }
     let purging = &state.indexes.bounds.purging;

@@ -13,6 +13,7 @@
 
 mod backoff;
 mod bounds;
+mod by_name;
 mod chain;
 mod command;
 mod counts;

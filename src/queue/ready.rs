@@ -5,10 +5,11 @@
 //! cost does not depend on jobs of other kinds. A queue that must not be served leaves by taking
 //! its heads out of the sets above; its lanes stay as they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Claim, QueueName, WorkType,
+    by_name::ByName,
     job::{Job, Rank},
 };
 
@@ -18,8 +19,8 @@ pub(super) struct Ready {
     /// The heads of all lanes.
     heads: BTreeSet<Rank>,
     /// The heads of the lanes of one kind, across queues.
-    heads_by_type: BTreeMap<WorkType, BTreeSet<Rank>>,
-    queues: BTreeMap<QueueName, Lanes>,
+    heads_by_type: ByName<WorkType, BTreeSet<Rank>>,
+    queues: ByName<QueueName, Lanes>,
     /// The queues that must not be served, whether they have lanes or not.
     closed: BTreeSet<QueueName>,
 }
@@ -28,7 +29,7 @@ pub(super) struct Ready {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Lanes {
     heads: BTreeSet<Rank>,
-    by_type: BTreeMap<WorkType, BTreeSet<Rank>>,
+    by_type: ByName<WorkType, BTreeSet<Rank>>,
 }
 
 impl Ready {
@@ -46,8 +47,8 @@ impl Ready {
     /// Whether it was not there before.
     pub(super) fn insert(&mut self, job: &Job) -> bool {
         let rank = job.rank();
-        let lanes = entry(&mut self.queues, &job.queue);
-        let lane = entry(&mut lanes.by_type, &job.work_type);
+        let lanes = self.queues.get_or_default(&job.queue);
+        let lane = lanes.by_type.get_or_default(&job.work_type);
         let head = lane.first().copied();
         let is_new = lane.insert(rank);
         if head.is_none_or(|head| rank < head) {
@@ -81,7 +82,7 @@ impl Ready {
         let has_changed =
             if is_open { self.closed.remove(queue) } else { self.closed.insert(queue.clone()) };
         let Some(lanes) = self.queues.get(queue).filter(|_| has_changed) else { return };
-        for (work_type, lane) in &lanes.by_type {
+        for (work_type, lane) in lanes.by_type.iter() {
             let head = lane.first().copied();
             let (old, new) = if is_open { (None, head) } else { (head, None) };
             replace_above(&mut self.heads, &mut self.heads_by_type, work_type, old, new);
@@ -97,7 +98,7 @@ impl Ready {
     pub(super) fn take(&mut self, queue: &QueueName) -> impl Iterator<Item = BTreeSet<Rank>> {
         let lanes = self.queues.remove(queue).unwrap_or_default();
         if self.is_open(queue) {
-            for (work_type, lane) in &lanes.by_type {
+            for (work_type, lane) in lanes.by_type.iter() {
                 let head = lane.first().copied();
                 replace_above(&mut self.heads, &mut self.heads_by_type, work_type, head, None);
             }
@@ -121,7 +122,7 @@ impl Ready {
 /// Tells the sets above the queues that the head of a lane has changed.
 fn replace_above(
     heads: &mut BTreeSet<Rank>,
-    by_type: &mut BTreeMap<WorkType, BTreeSet<Rank>>,
+    by_type: &mut ByName<WorkType, BTreeSet<Rank>>,
     work_type: &WorkType,
     old: Option<Rank>,
     new: Option<Rank>,
@@ -135,14 +136,18 @@ fn replace_above(
                 by_type.remove(work_type);
             }
         }
-        None => by_type.extend(new.map(|new| (work_type.clone(), BTreeSet::from([new])))),
+        None => {
+            if let Some(new) = new {
+                by_type.get_or_default(work_type).insert(new);
+            }
+        }
     }
 }
 
 /// The first of the lanes of these kinds; of all when none is named.
 fn best(
     heads: &BTreeSet<Rank>,
-    by_type: &BTreeMap<WorkType, BTreeSet<Rank>>,
+    by_type: &ByName<WorkType, BTreeSet<Rank>>,
     types: &[WorkType],
 ) -> Option<Rank> {
     if types.is_empty() {
@@ -156,12 +161,4 @@ fn replace(heads: &mut BTreeSet<Rank>, old: Option<Rank>, new: Option<Rank>) {
         heads.remove(&old);
     }
     heads.extend(new);
-}
-
-/// The value under a key, made when there is none; the key is cloned only then.
-fn entry<'map, K: Ord + Clone, V: Default>(map: &'map mut BTreeMap<K, V>, key: &K) -> &'map mut V {
-    if !map.contains_key(key) {
-        map.insert(key.clone(), V::default());
-    }
-    map.get_mut(key).expect("it is there: looked up or inserted just now")
 }

@@ -44,8 +44,14 @@ struct Pair {
 
 const ENTRIES_PER_SEED: usize = 260;
 const SEEDS: u64 = 245;
+/// The environment variable that has each half run so many seeds instead, for whoever runs the tests
+/// many times over. Then it is neither asserted that all was seen, nor is a failure made shorter.
+const SEEDS_VARIABLE: &str = "QUORATE_MODEL_SEEDS";
 
-fn run_seeds(seeds: std::ops::Range<u64>) {
+fn run_seeds(first: u64) {
+    let asked = std::env::var(SEEDS_VARIABLE).ok();
+    let asked: Option<u64> = asked.map(|text| text.parse().expect("a number of seeds"));
+    let seeds = first..first + asked.unwrap_or(SEEDS);
     let mut commands = 0;
     let mut tally = Tally::new();
     for seed in seeds {
@@ -54,14 +60,16 @@ fn run_seeds(seeds: std::ops::Range<u64>) {
         let run = || generate_and_run(seed, profile, &mut steps, &mut tally);
         let outcome = catch_unwind(AssertUnwindSafe(run));
         if let Err(complaint) = outcome.unwrap_or_else(|_| Err("a panic, see above".to_owned())) {
-            let shortest = shrink(profile, steps);
+            let shortest = if asked.is_none() { shrink(profile, steps) } else { Vec::new() };
             let again = replay(profile, &shortest);
             panic!("seed {seed}: {complaint}\nshortest: {shortest:#?}\nwhich says: {again:?}");
         }
         commands += steps.iter().map(|step| step.entry.commands.len()).sum::<usize>();
     }
-    assert!(commands > 500_000, "{commands} commands are too few");
-    tally::assert_has_seen_everything(&tally);
+    if asked.is_none() {
+        assert!(commands > 500_000, "{commands} commands are too few");
+        tally::assert_has_seen_everything(&tally);
+    }
 }
 
 fn generate_and_run(
@@ -201,10 +209,10 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, left: &T, right: &T) -> Resu
 /// api 1.token.unique, 2.status.kept
 #[test]
 fn rules_agree_with_the_model_over_random_commands_from_seed_0() {
-    run_seeds(0..SEEDS);
+    run_seeds(0);
 }
 
 #[test]
 fn rules_agree_with_the_model_over_random_commands_from_seed_1000() {
-    run_seeds(1_000..1_000 + SEEDS);
+    run_seeds(1_000);
 }
