@@ -7,5 +7,5 @@ mod process;
 
 pub(crate) use binary::Binary;
 pub(crate) use control::Control;
-pub(crate) use nodes::{Cluster, Node, Plan};
+pub(crate) use nodes::{Cluster, Plan};
 pub(crate) use process::{Process, ended_by, start_time};

@@ -122,9 +122,9 @@ pub(crate) fn run(
     cluster.wait_ready("every node is ready after the fault was healed")?;
     pause(AFTER_HEAL);
     let over = setting.epoch.elapsed();
-    let writes = writer.finish();
+    let written = writer.finish();
     let mut calls = load.map(Load::finish).unwrap_or_default();
-    for write in &writes {
+    for write in &written {
         calls.count(write.failure.clone());
     }
 
@@ -132,7 +132,8 @@ pub(crate) fn run(
         && leader_now.as_ref() == Some(&cluster.nodes[node].label)
         && fault != Fault::Term;
     let outcome = outcome(evidence, has_recovered, is_still_led);
-    let gap = |from, until| longest_gap(&writes, from, until).map(|gap| milliseconds(gap.length()));
+    let gap =
+        |from, until| longest_gap(&written, from, until).map(|gap| milliseconds(gap.length()));
     Ok(Trial {
         number,
         fault,
@@ -140,11 +141,11 @@ pub(crate) fn run(
         writer_at: cluster.nodes[writer_at].label.clone(),
         outcome,
         gap_ms: gap(injected.begun, healed),
-        first_write_ms: first_after(&writes, injected.begun, injected.in_force).map(milliseconds),
+        first_write_ms: first_after(&written, injected.begun, injected.in_force).map(milliseconds),
         gap_after_heal_ms: gap(healed, over),
-        gap_before_ms: longest_gap_before(&writes, injected.begun)
+        gap_before_ms: longest_gap_before(&written, injected.begun)
             .map(|gap| milliseconds(gap.length())),
-        writer_late_ms: milliseconds(latest(&writes)),
+        writer_late_ms: milliseconds(latest(&written)),
         load_rate,
         calls,
         leader_now,

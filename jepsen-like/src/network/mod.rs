@@ -21,5 +21,5 @@ mod isolation;
 mod rules;
 
 pub(crate) use hub::Hub;
-pub(crate) use isolation::{enter, is_isolated};
+pub(crate) use isolation::enter;
 pub(crate) use rules::{Effect, Rule};

@@ -17,10 +17,6 @@ pub(crate) enum Effect {
     Drop,
     /// All TCP is dropped, UDP passes.
     DropTcp,
-    /// This many of 100 datagrams are dropped, by chance.
-    LoseUdp(u8),
-    /// Each TCP segment is answered with a reset to its sender.
-    ResetTcp,
 }
 
 impl Rule {
@@ -35,12 +31,6 @@ impl Rule {
         let effect = match self.effect {
             Effect::Drop => "-j DROP".to_owned(),
             Effect::DropTcp => "-p tcp -j DROP".to_owned(),
-            Effect::LoseUdp(percent) => format!(
-                "-p udp -m statistic --mode random --probability {}.{:02} -j DROP",
-                percent / 100,
-                percent % 100
-            ),
-            Effect::ResetTcp => "-p tcp -j REJECT --reject-with tcp-reset".to_owned(),
         };
         format!("-A FORWARD -s {from}/32 -d {to}/32 {effect}")
     }
@@ -85,14 +75,7 @@ mod tests {
     #[test]
     fn the_script_replaces_the_whole_table() {
         let rule = |effect| Rule { from: A, to: B, effect };
-        let rules = [
-            rule(Effect::Drop),
-            rule(Effect::DropTcp),
-            rule(Effect::LoseUdp(60)),
-            rule(Effect::LoseUdp(5)),
-            rule(Effect::LoseUdp(100)),
-            rule(Effect::ResetTcp),
-        ];
+        let rules = [rule(Effect::Drop), rule(Effect::DropTcp)];
         let expected = "\
 *filter
 :INPUT ACCEPT [0:0]
@@ -100,10 +83,6 @@ mod tests {
 :OUTPUT ACCEPT [0:0]
 -A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -j DROP
 -A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p tcp -j DROP
--A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p udp -m statistic --mode random --probability 0.60 -j DROP
--A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p udp -m statistic --mode random --probability 0.05 -j DROP
--A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p udp -m statistic --mode random --probability 1.00 -j DROP
--A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p tcp -j REJECT --reject-with tcp-reset
 COMMIT
 ";
         assert_eq!(script(&rules), expected);

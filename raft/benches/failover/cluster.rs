@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::node::SAY;
 
 /// How long anything may take before the benchmark gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is done to a leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::{
     node::{DONE, WRITE},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often each process is tried by its writer.
 const PACE: Duration = Duration::from_millis(1);
 const LOAD_BYTES: u32 = 256;
