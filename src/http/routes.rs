@@ -17,16 +17,16 @@ use super::{
 use crate::{
     queue::{JobId, QueueName, WorkerId},
     wire::{
-        AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, ApiError, CancelRequest,
-        ClaimBatchResponse, ClaimRequest, ClaimResponse, Code, CompleteBatchRequest,
+        AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, AddVoterRequest, ApiError,
+        CancelRequest, ClaimBatchResponse, ClaimRequest, ClaimResponse, Code, CompleteBatchRequest,
         CompleteBatchResponse, CompleteRequest, ConfigChange, ConfigResponse, ElectionStatus,
         FailRequest, ForNodeResponse, GetResponse, Health, HeartbeatRequest, HeartbeatResponse,
         HistoryQuery, HistoryResponse, LeaseStatus, ListQuery, ListResponse, NamesQuery,
         NodeStatus, OperationRequest, PeersResponse, QueueOperated, QueueResponse, QueuesResponse,
-        ReadQuery, Ready, ReleaseRequest, RetryRequest, RetryResponse, SetQueueRequest,
-        SetQueueResponse, SettleResponse, ShutdownResponse, SnapshotResponse, StartRequest,
-        TransferRequest, TransferResponse, VoterRequest, VoterResponse, WorkStatus, WorkerOperated,
-        WorkerResponse, WorkersResponse,
+        ReadQuery, Ready, ReleaseRequest, RemoveVoterRequest, RetryRequest, RetryResponse,
+        SetQueueRequest, SetQueueResponse, SettleResponse, ShutdownResponse, SnapshotResponse,
+        StartRequest, TransferRequest, TransferResponse, VoterRequest, VoterResponse, WorkStatus,
+        WorkerOperated, WorkerResponse, WorkersResponse,
     },
 };
 
@@ -235,20 +235,20 @@ fn node() -> Vec<Route> {
 
 fn changes() -> Vec<Route> {
     let change = |route: Route, summary| {
-        let route = route.says(summary).takes::<VoterRequest>();
+        let route = route.says(summary);
         route.answers::<VoterResponse>().with_statuses(&[200, 202])
     };
     vec![
         change(
-            post("/cluster/add", voters::add),
+            post("/cluster/add", voters::add).takes::<AddVoterRequest>(),
             "Makes a node a voter once it has caught up: 200, or 202 while that takes longer.",
         ),
         change(
-            post("/cluster/remove", voters::remove),
+            post("/cluster/remove", voters::remove).takes::<RemoveVoterRequest>(),
             "Takes a voter's vote; a leader hands over first.",
         ),
         change(
-            post("/cluster/replace", voters::replace),
+            post("/cluster/replace", voters::replace).takes::<VoterRequest>(),
             "Gives the place of a voter that is not heard of to a fresh directory.",
         ),
         post("/election/transfer", voters::transfer)

@@ -14,15 +14,41 @@ const NAME_BYTES_MAX: usize = 255;
 /// How long a change is waited for unless said, ms.
 const WAIT_MS: u64 = 30_000;
 
-/// `POST /cluster/add`, `/cluster/remove` and `/cluster/replace`. Sent again, it goes on, or finds what was
-/// done.
+/// `POST /cluster/add`, as the API's document has it: a [`VoterRequest`] with an address.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AddVoterRequest {
+    /// Who is to vote.
+    pub node_id: String,
+    /// Where it listens for its peers, `host:port`.
+    #[schemars(extend("examples" = ["127.0.0.1:1"]))]
+    pub peer_addr: String,
+    /// Answer after this how far it is, ms; 30 s unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("maximum" = WAIT_MS_MAX))]
+    pub wait_ms: Option<u64>,
+}
+
+/// `POST /cluster/remove`, as the API's document has it: a [`VoterRequest`] without an address.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RemoveVoterRequest {
+    /// Which voter.
+    pub node_id: String,
+    /// Answer after this how far it is, ms; 30 s unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationMs>", extend("maximum" = WAIT_MS_MAX))]
+    pub wait_ms: Option<u64>,
+}
+
+/// `POST /cluster/replace`, and what the other two changes of the voters are read as. Sent again, it goes
+/// on, or finds what was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VoterRequest {
     /// Which voter.
     pub node_id: String,
-    /// Where the newcomer listens for its peers, `host:port`: required to add; unless said, a replacement is
-    /// where the voter was; not taken to remove.
+    /// Where the newcomer listens for its peers, `host:port`; unless said, a replacement is where the voter
+    /// was.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["127.0.0.1:1"]))]
     pub peer_addr: Option<String>,
     /// Answer after this how far it is, ms; 30 s unless said.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -218,7 +218,7 @@ fn least_of(schema: &Value, document: &Value) -> Value {
     if let Some(reference) = schema.get("$ref") {
         return least_of(resolved(reference, document), document);
     }
-    if let Some(first) = schema.pointer("/enum/0") {
+    if let Some(first) = schema.pointer("/enum/0").or(schema.pointer("/examples/0")) {
         return first.clone();
     }
     if let Some(first) = schema.pointer("/oneOf/0").or(schema.pointer("/anyOf/0")) {

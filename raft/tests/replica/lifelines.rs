@@ -98,7 +98,7 @@ fn others(at: usize) -> [usize; 2] {
     [(at + 1) % 3, (at + 2) % 3]
 }
 
-/// api 1.failover.kill
+// The kill of issue 3, in one process: its port refuses.
 #[tokio::test(start_paused = true)]
 async fn a_leader_whose_port_refuses_is_replaced_at_once() {
     let mut wired = Wired::start(3, with_lifeline(LAN)).await;
