@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use crate::register::{Register, Written};
 
 /// How long anything may take in these tests before they fail. The machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A port that nobody listens on, below the range from which outgoing connections take theirs.
 pub(crate) fn free_port() -> u16 {
