@@ -13,7 +13,7 @@
 //!   expiry (ticks) · reads (ReadIndex) · claims (long polls)  ◀── waiters, ended
 //! ```
 //!
-//! Beside all that, [`gossip`] says and hears who is alive. It is advice: nothing that it says changes a
+//! Beside all that, `gossip` says and hears who is alive. It is advice: nothing that it says changes a
 //! voter, and `None` of it ([`NodeOptions::gossip`]) takes no promise away.
 //!
 //! Finished jobs that leave the state go to an [`Archive`], which this room declares and does not have.
