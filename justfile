@@ -28,6 +28,11 @@ bench-stalls:
     cargo bench -p quorate --bench purge_stall
     cargo bench -p quorate --bench snapshot_stall
 
+# Breaks the rules of the queue on purpose and shows which breaks no test notices: hours for all, so a
+# shard of them (`just mutants 0/24`). Wants `cargo install cargo-mutants`.
+mutants shard:
+    tests/queue_model/mutants.sh "${TMPDIR:-/tmp}/queue-mutants" {{shard}}
+
 # The instructions of one claim with up to a million jobs in its way. Needs no quiet machine.
 bench-claims:
     @command -v valgrind >/dev/null || (apt-get update -q && apt-get install -qy valgrind)

@@ -162,3 +162,23 @@ fn replace(heads: &mut BTreeSet<Rank>, old: Option<Rank>, new: Option<Rank>) {
     }
     heads.extend(new);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::state::tests::{Bench, job_in};
+
+    #[test]
+    fn lanes_of_a_queue_are_handed_out_whole_so_that_they_can_be_freed_piece_by_piece() {
+        let mut bench = Bench::new();
+        for (id, queue, work_type) in
+            [("1", "a", "x"), ("2", "a", "y"), ("3", "a", "x"), ("4", "b", "x")]
+        {
+            bench.add(job_in(id, queue, work_type, 50)).unwrap();
+        }
+        let queue = QueueName::parse("a").unwrap();
+        let taken: Vec<_> = bench.state.indexes.ready.take(&queue).map(|lane| lane.len()).collect();
+        assert_eq!(taken, [2, 1]);
+        assert_eq!(bench.state.indexes.ready.heads.len(), 1, "that of the other queue");
+    }
+}

@@ -3,6 +3,11 @@
 //! same of every job. At random points the state is frozen, restored and goes on from there.
 //!
 //! A failure prints its seed and the shortest run that a search found to fail as well.
+//!
+//! `mutants.sh` beside this file tests these tests: it breaks the rules one place at a time and shows
+//! which breaks neither they nor the rules' own tests notice. Only a small sample was run so far, of
+//! `by_name` and `counts` for the most part: of 17 mutants that compile 16 were caught, and the other one
+//! is equal (the first bytes of a name make a look-up quick and change no answer).
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
