@@ -8,7 +8,7 @@ use std::{
 use super::{
     Add, Added, Answer, Change, Delay, JobId, JobState, LEASE_MS_DEFAULT, LEASE_MS_MAX,
     LEASE_MS_MIN, MAX_ATTEMPTS_DEFAULT, MAX_ATTEMPTS_MAX, NewJob, Once, PRIORITY_MAX, Payload,
-    QueueName, Rejection, State, TAGS_MAX, chain,
+    QueueName, Rejection, State, TAGS_MAX, Transition, chain,
     dependency::{self, Outlook},
     job::{Bonds, EndState, Job, Phase, Report, Wake},
     state::Kept,
@@ -112,6 +112,9 @@ impl State {
         self.next_job.0 += 1;
         self.rev.0 += 1;
         changes.extend(self.indexes.change_of(&job));
+        if let Some(watched) = &mut self.watched {
+            watched.extend(Transition::of_added(&job, self.rev));
+        }
         self.jobs.insert(job.number, Arc::new(job));
         state
     }

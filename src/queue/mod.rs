@@ -45,6 +45,7 @@ mod state;
 mod time;
 mod timers;
 mod tombstone;
+mod transition;
 mod workers;
 
 pub use command::*;
@@ -60,4 +61,5 @@ pub use snapshot::*;
 pub use state::*;
 pub use time::*;
 pub use tombstone::Tombstone;
+pub use transition::*;
 pub use workers::WorkerRecord;

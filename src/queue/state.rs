@@ -6,7 +6,7 @@ use imbl::OrdMap;
 
 use super::{
     Answer, Claim, ClockMs, Command, Departed, Entry, JobId, JobNumber, JobState, Limits, Outcome,
-    QueueName, Rejection, RequestId, Rev, Tombstone, WallMs, WorkType, WorkerId, chain,
+    QueueName, Rejection, RequestId, Rev, Tombstone, Transition, WallMs, WorkType, WorkerId, chain,
     indexes::{Indexes, Place},
     invariants,
     job::{EndState, Ending, Job, Phase},
@@ -49,6 +49,8 @@ pub struct State {
     pub(super) content_type: ContentType,
     /// What the entry under way has buried so far; empty between entries.
     pub(super) departed: Departed,
+    /// What became of jobs in the entry under way, if somebody watches; `None` between entries.
+    pub(super) watched: Option<Vec<Transition>>,
 }
 
 /// A cache, no part of the state: all are equal.
@@ -248,9 +250,13 @@ impl State {
         let limited = bounds.on_grants.get(&job.queue);
         let limited = limited.map(|queue| (queue.clone(), counts.of(queue).leased()));
         let head_before = job.group().and_then(|group| self.indexes.groups.head(group));
+        let before = job.state();
         self.indexes.leave(job);
         edit(job);
         self.indexes.enter(job);
+        if let Some(watched) = &mut self.watched {
+            watched.push(Transition::of_change(before, job, self.rev));
+        }
         changes.extend(self.indexes.change_of(job));
         let head = job.group().and_then(|group| self.indexes.groups.head(group));
         if let Some(head_before) = head_before.filter(|before| head != Some(*before)) {
