@@ -170,12 +170,13 @@ impl hyper::body::Body for Tracked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let in_flight = &self.in_flight;
-        let piece = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-        if let Some(piece) = piece.filter(|_| self.is_stream) {
-            in_flight.goes_on(piece.len() as u64);
-        }
-        let held = |bytes| Piece { bytes, _in_flight: Arc::clone(in_flight) };
+        let (in_flight, is_stream) = (&self.in_flight, self.is_stream);
+        let held = |bytes: Bytes| {
+            if is_stream {
+                in_flight.goes_on(bytes.len() as u64);
+            }
+            Piece { bytes, is_stream, in_flight: Arc::clone(in_flight) }
+        };
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(held))))
     }
 
@@ -193,7 +194,16 @@ impl hyper::body::Body for Tracked {
 #[derive(Debug)]
 pub(super) struct Piece {
     bytes: Bytes,
-    _in_flight: Arc<InFlight>,
+    is_stream: bool,
+    in_flight: Arc<InFlight>,
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if self.is_stream {
+            self.in_flight.taken();
+        }
+    }
 }
 
 impl Buf for Piece {

@@ -117,7 +117,7 @@ impl Activity {
         doing.in_flight += 1;
         doing.is_http2 = version == hyper::Version::HTTP_2;
         drop(doing);
-        InFlight { activity: Arc::clone(self), answer: Mutex::default() }
+        InFlight { activity: Arc::clone(self), due: Mutex::default() }
     }
 
     /// Waits until the connection has missed a deadline.
@@ -153,28 +153,57 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct InFlight {
     activity: Arc<Activity>,
+    due: Mutex<Due>,
+}
+
+/// What of an answer the client has yet to take.
+#[derive(Debug, Default)]
+struct Due {
     /// Its entry in [`Doing::answers`].
-    answer: Mutex<Option<(Instant, u64)>>,
+    answer: Option<(Instant, u64)>,
+    /// The pieces of a stream that are not written yet.
+    pieces: usize,
 }
 
 impl InFlight {
     /// Its answer, of so many bytes, is ready: from now on it is the client's to take it in time.
     pub(super) fn answered(self, bytes: u64) -> Self {
-        self.goes_on(bytes);
+        self.falls_due(&mut self.due(), bytes);
         self
     }
 
     /// Another piece of its answer, of so many bytes, is ready: whatever came before it was taken, and
-    /// it is to be taken in time from now on.
+    /// it is to be taken in time from now on. [`InFlight::taken`] follows.
     pub(super) fn goes_on(&self, bytes: u64) {
+        let mut due = self.due();
+        due.pieces += 1;
+        self.falls_due(&mut due, bytes);
+    }
+
+    /// A piece is written. When it was the last one that was ready, nothing is due of the client: the
+    /// stream may be silent for as long as it likes.
+    pub(super) fn taken(&self) {
+        let mut due = self.due();
+        due.pieces -= 1;
+        if due.pieces == 0
+            && let Some(before) = due.answer.take()
+        {
+            self.activity.doing().answers.remove(&before);
+        }
+    }
+
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn falls_due(&self, due: &mut Due, bytes: u64) {
         let rate = u64::from(self.activity.answer_bytes_per_second_min.max(1));
         let allowed = self.activity.write_timeout + Duration::from_secs(bytes.div_ceil(rate));
-        let mut entry = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut doing = self.activity.doing();
         let answer = (Instant::now() + allowed, doing.next_answer);
         doing.next_answer += 1;
         doing.answers.insert(answer);
-        if let Some(before) = entry.replace(answer) {
+        if let Some(before) = due.answer.replace(answer) {
             doing.answers.remove(&before);
         }
     }
@@ -183,8 +212,8 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut doing = self.activity.doing();
-        let answer = self.answer.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answer) = answer {
+        let due = self.due.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = &due.answer {
             doing.answers.remove(answer);
         }
         doing.in_flight -= 1;

@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{answer::Failure, call::Call};
 use crate::{
-    node::{Consistency, Figures, GossipFigures, Kind, MemberState, Status},
+    node::{Consistency, EventFigures, Figures, GossipFigures, Kind, MemberState, Status},
     queue::{JobState, QueueName, QueueTotals, Rev, Totals, WallMs},
 };
 
@@ -83,9 +83,29 @@ fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
     let help = "For how long there was no leader at the last change, as this node saw it";
     registry.register_with_unit("write_gap", help, Unit::Seconds, gap);
     register_under_way(registry, figures);
+    register_events(registry, &figures.events);
     if let Some(gossip) = &figures.gossip {
         register_gossip(registry, gossip);
     }
+}
+
+fn register_events(registry: &mut Registry, figures: &EventFigures) {
+    let listeners = number(figures.listeners);
+    registry.register("event_listeners", "Who listens to GET /events of this node", listeners);
+    let recorded = Counter::<u64>::default();
+    recorded.inc_by(figures.recorded);
+    let help = "Events recorded since the node started; none are while nobody listens";
+    registry.register("events", help, recorded);
+    let gaps = Family::<Labels<1>, Counter>::default();
+    for (reason, count) in &figures.gaps {
+        gaps.get_or_create(&[("reason", (*reason).to_owned())]).inc_by(*count);
+    }
+    let help = "Gaps that listeners were told of, by their reason";
+    registry.register("event_gaps", help, gaps);
+    let missed = Counter::<u64>::default();
+    missed.inc_by(figures.missed);
+    let help = "Events that listeners missed in gaps, as far as that is known";
+    registry.register("events_missed", help, missed);
 }
 
 fn register_gossip(registry: &mut Registry, figures: &GossipFigures) {

@@ -4,7 +4,7 @@
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
 //!      one file a resource: jobs · claims · settle · read · list · history · retry  │
-//!                           queues · workers · cluster · admin  ◀───────────────────┘
+//!                           queues · workers · cluster · events · admin  ◀──────────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```
@@ -21,6 +21,7 @@ mod cluster;
 mod command;
 mod connection;
 mod delivery;
+mod events;
 mod failure;
 mod gate;
 mod history;

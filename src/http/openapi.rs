@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     answer::{Answer, Failure},
     call::{Call, HOLD_MS_MAX},
+    events::EVENT_STREAM,
     route::{Content, Route, SchemaOf},
     routes,
 };
@@ -100,6 +101,7 @@ fn operation_id(route: &Route) -> String {
 fn success(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     let content = match route.answer {
         Content::Json(schema) => json!({ "application/json": { "schema": schema(schemas) } }),
+        Content::Events(schema) => json!({ (EVENT_STREAM): { "schema": schema(schemas) } }),
         Content::Other(media_type) => json!({ (media_type): {} }),
     };
     json!({ "headers": header_references(), "content": content })

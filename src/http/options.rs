@@ -74,6 +74,8 @@ pub struct Limits {
     pub hold: Hold,
     /// What requests in flight get to finish in when the server stops; 10 s.
     pub drain_timeout: Duration,
+    /// A stream of events that has nothing to tell says so this often; 15 s.
+    pub event_heartbeat: Duration,
 }
 
 impl Default for Limits {
@@ -92,6 +94,7 @@ impl Default for Limits {
             streams_max: 128,
             hold: Hold::new(Duration::from_secs(5)),
             drain_timeout: Duration::from_secs(10),
+            event_heartbeat: Duration::from_secs(15),
         }
     }
 }

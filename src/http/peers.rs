@@ -55,7 +55,7 @@ fn state(state: node::MemberState) -> MemberState {
     }
 }
 
-fn kind(kind: Kind) -> MemberKind {
+pub(super) fn kind(kind: Kind) -> MemberKind {
     match kind {
         Kind::Voter => MemberKind::Voter,
         Kind::Learner => MemberKind::Learner,

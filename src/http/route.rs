@@ -40,6 +40,8 @@ pub(super) struct Route {
 pub(super) enum Content {
     /// JSON of this schema.
     Json(SchemaOf),
+    /// Server-sent events whose data is JSON of this schema.
+    Events(SchemaOf),
     /// Something else, of this media type.
     Other(&'static str),
 }
@@ -110,6 +112,11 @@ impl Route {
     /// Its success is a `T`, as JSON.
     pub(super) fn answers<T: JsonSchema>(self) -> Self {
         Self { answer: Content::Json(schema_of::<T>), ..self }
+    }
+
+    /// Its success is a stream of server-sent events, whose data is a `T` each.
+    pub(super) fn streams<T: JsonSchema>(self) -> Self {
+        Self { answer: Content::Events(schema_of::<T>), ..self }
     }
 
     /// Its success has this media type.

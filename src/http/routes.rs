@@ -6,7 +6,7 @@ use axum::{Router, extract::Request, middleware::map_response, response::Respons
 use super::{
     admin,
     answer::Failure,
-    claims, cluster,
+    claims, cluster, events,
     gate::Site,
     history, jobs, lease, list,
     meters::Template,
@@ -20,13 +20,13 @@ use crate::{
         AddBatchRequest, AddBatchResponse, AddRequest, AddResponse, AddVoterRequest, ApiError,
         CancelRequest, ClaimBatchResponse, ClaimRequest, ClaimResponse, Code, CompleteBatchRequest,
         CompleteBatchResponse, CompleteRequest, ConfigChange, ConfigResponse, ElectionStatus,
-        FailRequest, ForNodeResponse, GetResponse, Health, HeartbeatRequest, HeartbeatResponse,
-        HistoryQuery, HistoryResponse, LeaseStatus, ListQuery, ListResponse, NamesQuery,
-        NodeStatus, OperationRequest, PeersResponse, QueueOperated, QueueResponse, QueuesResponse,
-        ReadQuery, Ready, ReleaseRequest, RemoveVoterRequest, RetryRequest, RetryResponse,
-        SetQueueRequest, SetQueueResponse, SettleResponse, ShutdownResponse, SnapshotResponse,
-        StartRequest, TransferRequest, TransferResponse, VoterRequest, VoterResponse, WorkStatus,
-        WorkerOperated, WorkerResponse, WorkersResponse,
+        Event, EventsQuery, FailRequest, ForNodeResponse, GetResponse, Health, HeartbeatRequest,
+        HeartbeatResponse, HistoryQuery, HistoryResponse, LeaseStatus, ListQuery, ListResponse,
+        NamesQuery, NodeStatus, OperationRequest, PeersResponse, QueueOperated, QueueResponse,
+        QueuesResponse, ReadQuery, Ready, ReleaseRequest, RemoveVoterRequest, RetryRequest,
+        RetryResponse, SetQueueRequest, SetQueueResponse, SettleResponse, ShutdownResponse,
+        SnapshotResponse, StartRequest, TransferRequest, TransferResponse, VoterRequest,
+        VoterResponse, WorkStatus, WorkerOperated, WorkerResponse, WorkersResponse,
     },
 };
 
@@ -41,6 +41,7 @@ const CLAIM_BATCH_QUERY: &[&str] =
 const LIST_QUERY: &[&str] =
     &["queue", "state", "work_type", "tag", "limit", "after", "consistency"];
 const HISTORY_QUERY: &[&str] = &["status", "limit", "consistency"];
+const EVENTS_QUERY: &[&str] = &["types", "queue", "after"];
 const NAMES_QUERY: &[&str] = &["limit", "after", "consistency"];
 
 /// Every route, by the section of the documentation that it stands in.
@@ -224,6 +225,10 @@ fn node() -> Vec<Route> {
             .says("Every member that gossip knows, as this node sees it.")
             .answers::<PeersResponse>(),
         get("/gossip/peers", peers::peers).says("The same as `/peers`.").answers::<PeersResponse>(),
+        get("/events", events::events)
+            .says("What happens, as this node sees it: a stream of server-sent events.")
+            .query::<EventsQuery>(EVENTS_QUERY)
+            .streams::<Event>(),
         get("/metrics", metrics::metrics)
             .says("Everything worth an alert or a graph, as OpenMetrics text.")
             .answers_media(metrics::OPEN_METRICS),

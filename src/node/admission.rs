@@ -29,6 +29,10 @@ pub struct Limits {
     pub ended: usize,
     /// Linearizable reads under way.
     pub reads: usize,
+    /// Listeners to this node's events.
+    pub listeners: usize,
+    /// The last events that are kept for them, at least 1.
+    pub events: usize,
 }
 
 impl Default for Limits {
@@ -39,6 +43,8 @@ impl Default for Limits {
             claims: 20_000,
             ended: 20_000,
             reads: 50_000,
+            listeners: 64,
+            events: 4096,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Gossip, GossipFigures, Handle, LaneLoad, WallClock};
+use super::{EventFigures, Gossip, GossipFigures, Handle, LaneLoad, WallClock};
 
 /// A node's counters and loads at one moment, beside its [`super::Status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Figures {
     pub wall_clock: WallClock,
     /// What its disk has free, bytes; `None` when it does not look.
     pub disk_free_bytes: Option<u64>,
+    /// What is counted of its events.
+    pub events: EventFigures,
     /// What gossip counts; `None` while it is off.
     pub gossip: Option<GossipFigures>,
 }
@@ -39,6 +41,7 @@ impl Handle {
             leader_changes: node.leaders().counts(),
             wall_clock: *node.wall_clock.borrow(),
             disk_free_bytes: node.room.free_bytes(),
+            events: node.bells.events().figures(),
             gossip: node.gossip.as_ref().map(Gossip::figures),
         }
     }

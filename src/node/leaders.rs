@@ -14,6 +14,7 @@ use super::{
     LeaderChange,
     calls::{Request, Response},
     clock::whole_ms,
+    events::Happening,
     open::Node,
 };
 
@@ -83,6 +84,8 @@ pub(super) struct Leaders {
     /// How many changes there were, by their cause; one whose cause is looked for counts when it is
     /// known.
     counts: BTreeMap<&'static str, u64>,
+    /// Changes whose cause was settled since they were last taken.
+    settled: Vec<LeaderChange>,
 }
 
 /// A leader that is seen now.
@@ -133,10 +136,12 @@ impl Leaders {
             "the leader has changed"
         );
         let leader = leader.label.clone();
-        self.changes.push_front(LeaderChange { term, leader, at_ms: wall_ms, gap_ms, cause });
+        let change = LeaderChange { term, leader, at_ms: wall_ms, gap_ms, cause };
+        self.changes.push_front(change.clone());
         self.changes.truncate(CHANGES_MAX);
         if cause != Cause::Unknown {
             self.count(cause);
+            self.settled.push(change);
             return None;
         }
         before.map(|(_, peer)| peer)
@@ -160,10 +165,17 @@ impl Leaders {
     fn explain(&mut self, term: u64, cause: Cause) {
         self.count(cause);
         let change = self.changes.iter_mut().find(|change| change.term == term);
-        if let Some(change) = change.filter(|change| change.cause != cause) {
+        let Some(change) = change else { return };
+        if change.cause != cause {
             tracing::info!(term, cause = cause.as_str(), "why the leader has changed");
             change.cause = cause;
         }
+        self.settled.push(change.clone());
+    }
+
+    /// The changes whose cause is known, or was looked for in vain, since this was last asked.
+    fn take_settled(&mut self) -> Vec<LeaderChange> {
+        std::mem::take(&mut self.settled)
     }
 
     /// Why that term has the leader that it has, if that is known here.
@@ -193,6 +205,7 @@ impl Node {
         };
         let before = leaders.see(&seen);
         drop(leaders);
+        self.tell_of_leaders();
         if let Some(before) = before {
             self.spawn(explain(Arc::clone(self), status.term, before));
         }
@@ -201,6 +214,14 @@ impl Node {
     /// Notes that the leader of `term` is about to hand over.
     pub(super) fn note_resignation(&self, term: u64) {
         self.leaders().resigned_term = Some(term);
+    }
+
+    /// Makes events of the changes that are settled.
+    fn tell_of_leaders(&self) {
+        let settled = self.leaders().take_settled();
+        for change in settled {
+            self.bells.events().record_one(change.at_ms, Happening::LeaderElected(change));
+        }
     }
 
     pub(super) fn leaders(&self) -> MutexGuard<'_, Leaders> {
@@ -223,6 +244,7 @@ async fn explain(node: Arc<Node>, term: u64, before: Peer) {
         None => Cause::Unknown,
     };
     node.leaders().explain(term, cause);
+    node.tell_of_leaders();
 }
 
 /// What the leader of that term says, this node or another.
@@ -300,6 +322,10 @@ mod tests {
         );
         let counts = [("crash", 1), ("start", 1), ("transfer", 1)];
         assert_eq!(leaders.counts(), counts.into_iter().collect());
+        let settled = leaders.take_settled();
+        let told: Vec<_> = settled.iter().map(|change| (change.term, change.cause)).collect();
+        assert_eq!(told, [(1, Cause::Start), (2, Cause::Transfer), (3, Cause::Crash)], "each once");
+        assert_eq!(leaders.take_settled(), []);
     }
 
     #[test]

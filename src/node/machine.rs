@@ -13,12 +13,13 @@ use raft::{LogIndex, MachineError, StateMachine};
 use tokio::sync::watch;
 
 use super::{
-    Archive, NoArchive, codec,
+    Archive, Limits, MachineClock, NoArchive, codec,
     ended::Ended,
+    events::{Events, Gap, GapReason, Happening},
     snapshot,
     waiters::{Call, Waiters},
 };
-use crate::queue::{Change, Deadlines, Found, Image, JobId, Outcome, State};
+use crate::queue::{Change, Deadlines, Found, Image, JobId, Outcome, State, WallMs};
 
 /// What an applied entry tells the rest of the node. Nothing in here makes `apply` wait: a change
 /// rings at most a few bells under a short lock, a value replaces the one before it, and the archive
@@ -28,21 +29,24 @@ pub(super) struct Bells {
     archive: Arc<dyn Archive>,
     waiters: Arc<Waiters>,
     ended: Arc<Ended>,
+    events: Arc<Events>,
     deadlines: watch::Sender<Deadlines>,
     generations: AtomicU64,
 }
 
 impl Default for Bells {
     fn default() -> Self {
-        Self::with_archive(Arc::new(NoArchive))
+        let events = Events::new(Limits::default(), 0, Arc::new(MachineClock::start()));
+        Self::new(Arc::new(NoArchive), events)
     }
 }
 
 impl Bells {
-    /// Bells of a node whose finished jobs go there in the end.
-    pub(super) fn with_archive(archive: Arc<dyn Archive>) -> Self {
+    /// Bells of a node whose finished jobs go to the archive in the end, and which tells of them there.
+    pub(super) fn new(archive: Arc<dyn Archive>, events: Arc<Events>) -> Self {
         Self {
             archive,
+            events,
             waiters: Arc::default(),
             ended: Arc::default(),
             deadlines: watch::Sender::default(),
@@ -58,6 +62,11 @@ impl Bells {
     /// Those who wait for a job's end.
     pub(super) fn ended(&self) -> &Arc<Ended> {
         &self.ended
+    }
+
+    /// What happens, for whoever listens.
+    pub(super) fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// The state's deadlines. Readers are woken when one comes sooner than they knew.
@@ -143,7 +152,15 @@ impl StateMachine for Machine {
     fn apply(&mut self, index: LogIndex, entry: &Bytes) -> Result<Vec<Outcome>, MachineError> {
         let entry = codec::decode_entry(entry)
             .map_err(|reason| MachineError(format!("log entry {index}: {reason}")))?;
-        let applied = self.state.apply(&entry);
+        let applied = if self.bells.events.is_recording() {
+            let (applied, transitions) = self.state.apply_watched(&entry);
+            if !transitions.is_empty() {
+                self.bells.events.record_jobs(entry.stamp.wall, transitions);
+            }
+            applied
+        } else {
+            self.state.apply(&entry)
+        };
         for change in applied.changes {
             self.bells.ring(change);
         }
@@ -165,6 +182,11 @@ impl StateMachine for Machine {
     fn restore(&self, source: &mut dyn io::Read) -> Result<Self, MachineError> {
         let state = snapshot::read(source)
             .map_err(|reason| MachineError(format!("queue snapshot: {reason}")))?;
+        if state.rev() != self.state.rev() {
+            let (WallMs(at_ms), rev) = (state.wall(), state.rev());
+            let gap = Gap { reason: GapReason::Snapshot, after: None, missed: None, rev };
+            self.bells.events.record_one(at_ms, Happening::Gap(gap));
+        }
         Ok(Self::with(state, Arc::clone(&self.bells)))
     }
 }

@@ -16,6 +16,8 @@
 //! Beside all that, `gossip` says and hears who is alive. It is advice: nothing that it says changes a
 //! voter, and `None` of it ([`NodeOptions::gossip`]) takes no promise away.
 //!
+//! What happens is told to whoever listens: `events`.
+//!
 //! Finished jobs that leave the state go to an [`Archive`], which this room declares and does not have.
 //!
 //! A request is a loop in [`Handle`]: find the leader, try there, and on a setback try again until
@@ -30,6 +32,7 @@ mod clock;
 mod codec;
 mod desk;
 mod ended;
+mod events;
 mod expiry;
 mod figures;
 mod forward;
@@ -58,6 +61,9 @@ pub use admission::{LaneLoad, Limits};
 pub use archive::{Archive, ArchiveQuery, ArchiveStatus, ArchiveUnavailable, NoArchive};
 pub use backup::{Backup, BackupCheck, BackupFault};
 pub use clock::*;
+pub use events::{
+    Event, EventFigures, EventId, Gap, GapReason, Happening, Host, KEPT_FOR, Listener,
+};
 pub use figures::Figures;
 pub use gossip::*;
 pub use handle::*;

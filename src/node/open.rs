@@ -23,6 +23,7 @@ use super::{
     archive::ArchiveReads,
     clock::ClusterClock,
     desk::Desk,
+    events::{self, Events},
     expiry, forward,
     gather::Pump,
     gossip::ReplicaSubject,
@@ -163,7 +164,8 @@ impl Node {
         let Environment { raft: stands_on, clock, space, archive } = environment;
         let room = Room::new(space, &options.raft.data_dir, options.disk_reserve_bytes);
         let mut rng = StdRng::seed_from_u64(stands_on.seed);
-        let bells = Arc::new(Bells::with_archive(Arc::clone(&archive)));
+        let events = Events::new(options.limits, rng.next_u64(), Arc::clone(&clock));
+        let bells = Arc::new(Bells::new(Arc::clone(&archive), events));
         let desk = Arc::new(Desk::default());
         let raft_threads = OwnThreads::start(raft_runtime, "raft", RAFT_THREADS)?;
         let machine = Machine::new(Arc::clone(&bells));
@@ -226,6 +228,7 @@ impl Node {
         self.spawn_until_stopped(wall_clock::watch(Arc::clone(self)));
         if let Some(gossip) = &self.gossip {
             self.spawn_until_stopped(worker_down::watch(Arc::clone(self), gossip.clone()));
+            self.spawn_until_stopped(events::follow(Arc::clone(self), gossip.clone()));
         }
     }
 

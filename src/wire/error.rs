@@ -93,7 +93,7 @@ codes! {
     RateLimited "rate_limited" 429 Later No
         "Too many requests wait for the log, or too many connections are open; `Retry-After` says when to try again.";
     TooManyWaiters "too_many_waiters" 429 Later No
-        "Too many long polls wait; `Retry-After` says when to try again.";
+        "Too many long polls wait, or too many listen to events; `Retry-After` says when to try again.";
     NoLeader "no_leader" 503 Later No
         "No leader was found within `hold_ms`; nothing was proposed.";
     NotReady "not_ready" 503 Later No

@@ -105,7 +105,8 @@ impl Archive for Shelf {
 #[test]
 fn a_job_is_offered_to_the_archive_when_it_leaves_the_state() {
     let shelf = Arc::new(Shelf::default());
-    let mut machine = Machine::new(Arc::new(Bells::with_archive(shelf.clone())));
+    let mut machine =
+        Machine::new(Arc::new(Bells::new(shelf.clone(), Arc::clone(Bells::default().events()))));
     let cancel = Command::Cancel(Cancel { job: samples::id("a") });
     apply(&mut machine, 1, vec![samples::add("a"), samples::add("b"), cancel]);
     let retention_ms = machine.state().limits().retention_ms;
@@ -117,4 +118,21 @@ fn a_job_is_offered_to_the_archive_when_it_leaves_the_state() {
     apply(&mut restored, retention_ms + 1, vec![]);
     apply(&mut restored, retention_ms + 2, vec![]);
     assert_eq!(*shelf.0.lock().unwrap(), ["a"]);
+}
+
+#[tokio::test]
+async fn what_becomes_of_jobs_is_recorded_while_somebody_listens_and_a_snapshot_is_a_gap() {
+    let bells = Arc::new(Bells::default());
+    let mut machine = Machine::new(Arc::clone(&bells));
+    apply(&mut machine, 1, vec![samples::add("a")]);
+    assert_eq!(bells.events().figures().recorded, 0);
+    let _listener = bells.events().listen(None).unwrap();
+    apply(&mut machine, 2, vec![samples::add("b"), samples::add("b")]);
+    assert_eq!(bells.events().figures().recorded, 1);
+    let mut bytes = Vec::new();
+    Machine::write(machine.freeze(), &mut bytes).unwrap();
+    apply(&mut machine, 3, vec![samples::add("c")]);
+    assert_eq!(bells.events().figures().recorded, 2);
+    machine.restore(&mut &bytes[..]).unwrap();
+    assert_eq!(bells.events().figures().recorded, 3);
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::queue::{
-    Action, Add, Answer, Cancel, Claimed, Command, Complete, Delay, Fail, Holding, NewJob, Operation,
-    Release, RequestId, Retry, RetryJobs,
+    Action, Add, Answer, Cancel, Claimed, Command, Complete, Delay, Fail, Holding, NewJob,
+    Operation, Release, RequestId, Retry, RetryJobs,
     state::tests::{Bench, grant_in, held, id_of, job, job_in},
 };
 
@@ -130,8 +130,7 @@ fn a_dependent_waits_is_freed_or_fails_with_what_it_waited_for() {
     let grant = bench.claim();
     let complete = Complete { holding: held(&grant), result: None, then: vec![] };
     let seen = watch(&mut bench, Command::Complete(complete));
-    let expected =
-        [TransitionKind::Completed, TransitionKind::Pending, TransitionKind::Scheduled];
+    let expected = [TransitionKind::Completed, TransitionKind::Pending, TransitionKind::Scheduled];
     assert_eq!(kinds(&seen), expected);
     let seen = watch(&mut bench, Command::Cancel(Cancel { job: id_of("b") }));
     assert_eq!((kinds(&seen), &seen[0].attempt), (vec![TransitionKind::Cancelled], &None));
