@@ -300,6 +300,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_pieces_are_all_written_may_be_silent() {
+        let activity = activity();
+        let stream = activity.begin(hyper::Version::HTTP_11).answered(0);
+        stream.goes_on(1);
+        stream.goes_on(1);
+        stream.taken();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(activity.deadline().is_some(), "one is not");
+        stream.taken();
+        assert_eq!(activity.deadline(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_that_was_taken_counts_no_more() {
         let activity = activity();
         drop(activity.begin(hyper::Version::HTTP_2).answered(8 << 20));

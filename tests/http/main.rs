@@ -18,6 +18,7 @@ mod contract_workers;
 mod disks;
 mod documents;
 mod errors;
+mod events;
 mod history;
 mod hostile;
 mod lease;
