@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    add, add_voter, backup, cancel, claim, complete, completions, delete_queue, drain, fail, get,
-    heartbeat, help, history, keygen, leader, list, members, pause, purge, queues, release,
-    remove_voter, replace_voter, resume, retry, run, serve, set_queue, status, transfer, undrain,
-    worker, workers,
+    add, add_voter, backup, cancel, claim, complete, completions, delete_queue, drain, events,
+    fail, get, heartbeat, help, history, keygen, leader, list, members, pause, purge, queues,
+    release, remove_voter, replace_voter, resume, retry, run, serve, set_queue, status, transfer,
+    undrain, worker, workers,
 };
 use crate::config::{Color, Flag, Format};
 
@@ -126,6 +126,8 @@ pub(super) enum Command {
     Leader(leader::LeaderArgs),
     /// Show the members of the cluster and how they are, by gossip.
     Members(members::MembersArgs),
+    /// Show what happens, as it happens: changes of leader, members, jobs.
+    Events(events::EventsArgs),
     /// Have the leader hand over to a voter; prints who leads then.
     Transfer(transfer::TransferArgs),
     /// Make a node a voter, once it has caught up; prints `added`.

@@ -84,6 +84,7 @@ fn run(
             Command::Status(args) => interruptible(args.run(&session)).await,
             Command::Leader(args) => interruptible(args.run(&session)).await,
             Command::Members(args) => interruptible(args.run(&session)).await,
+            Command::Events(args) => interruptible(args.run(&session)).await,
             Command::Transfer(args) => interruptible(args.run(&session)).await,
             Command::AddVoter(args) => interruptible(args.run(&session)).await,
             Command::RemoveVoter(args) => interruptible(args.run(&session)).await,

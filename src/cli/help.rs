@@ -21,6 +21,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "leader",
             "transfer",
             "members",
+            "events",
             "add-voter",
             "remove-voter",
             "replace-voter",

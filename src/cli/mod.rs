@@ -21,6 +21,7 @@ mod delete_queue;
 mod drain;
 mod embedded;
 mod entry;
+mod events;
 pub mod exit;
 mod fail;
 mod failure;

@@ -26,7 +26,7 @@ use crate::{
 /// Talks to a cluster through any of its nodes. Clones share connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    transport: Transport,
+    pub(super) transport: Transport,
 }
 
 /// An answer, as types and as it came.

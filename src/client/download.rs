@@ -23,6 +23,16 @@ impl Download {
         Self { address, body, patience }
     }
 
+    /// The server that it comes from.
+    pub(super) fn address(&self) -> &Uri {
+        &self.address
+    }
+
+    /// The same, with another longest pause between two pieces.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// The next piece; `None` at the end, which the server marks: one that breaks off is an error.
     pub async fn next(&mut self) -> Option<Result<Bytes, ClientError>> {
         loop {

@@ -46,7 +46,7 @@ impl ListRequest {
 }
 
 /// RFC 3986 §2.3: the unreserved stand for themselves, any other byte for its percent-encoding.
-fn encoded(byte: u8) -> String {
+pub(super) fn encoded(byte: u8) -> String {
     match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             char::from(byte).to_string()

@@ -11,6 +11,7 @@
 mod calls;
 mod download;
 mod error;
+mod events;
 mod list;
 mod operations;
 mod options;
@@ -20,5 +21,6 @@ mod voters;
 pub use calls::{Answer, Client, fresh_job_id, fresh_request_id, is_terminal};
 pub use download::Download;
 pub use error::ClientError;
+pub use events::{Events, EventsRequest, Told};
 pub use list::ListRequest;
 pub use options::Options;

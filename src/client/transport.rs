@@ -77,7 +77,7 @@ pub(super) struct RawAnswer {
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
     http: HttpClient<HttpConnector, Full<Bytes>>,
-    options: Arc<Options>,
+    pub(super) options: Arc<Options>,
     /// The place of the address that answered last; the next call starts there.
     preferred: Arc<AtomicUsize>,
 }
@@ -377,7 +377,7 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// Between half the pause and all of it, so that many clients do not come back as one.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let roll = RandomState::new().hash_one(0) % 1024;
     pause / 2 + pause / 2 * u32::try_from(roll).unwrap_or(0) / 1024
 }

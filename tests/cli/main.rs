@@ -10,6 +10,7 @@ mod contract_history;
 mod contract_output;
 mod contract_queues;
 mod contract_verbs;
+mod events;
 mod harness;
 mod history;
 mod import;
