@@ -6,6 +6,7 @@ mod agents;
 mod corruption;
 mod discovery;
 mod drain;
+mod events;
 mod history;
 mod power;
 mod seed_commands;
