@@ -280,7 +280,7 @@ mod tests {
             member("b", Down, 2_000),
             member("c", Down, 6_000),
             member("early", Down, 996_000),
-            member("x", Suspect, 0),
+            member("x", Suspect, 500_000),
         ];
         assert_eq!(names(&many), ["early"], "three within five seconds, of four");
         many.extend((0..8).map(|number| member(&format!("w{number}"), Alive, 0)));
