@@ -10,7 +10,7 @@ use super::{
 use crate::{
     client::{EventsRequest, Told},
     config::Format,
-    queue::QueueName,
+    queue::{JobId, QueueName},
     wire::{Event, EventType},
 };
 
@@ -97,7 +97,7 @@ fn time(at_ms: u64) -> String {
 
 /// The job, member or leader that it is about.
 fn subject(event: &Event) -> &str {
-    let job = event.work_id.as_ref().map(|id| id.as_str());
+    let job = event.work_id.as_ref().map(JobId::as_str);
     let member = event.node_id.as_deref().filter(|_| job.is_none());
     job.or(member).or(event.leader_id.as_deref()).unwrap_or("-")
 }
@@ -107,7 +107,7 @@ fn details(event: &Event) -> Vec<String> {
     let number = |name: &str, value: Option<u64>| value.map(|value| format!("{name}={value}"));
     let text = |name: &str, value: Option<&str>| value.map(|value| format!("{name}={value}"));
     let details = [
-        text("queue", event.queue.as_ref().map(|queue| queue.as_str())),
+        text("queue", event.queue.as_ref().map(QueueName::as_str)),
         text("state", event.state.as_ref().map(serde_name).as_deref()),
         number("attempt", event.attempt.map(u64::from)),
         text("worker", worker.map(String::as_str)),

@@ -77,7 +77,7 @@ pub(in crate::node) struct Cursor {
 }
 
 /// What a listener does not get.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Missing {
     pub(super) reason: GapReason,
     /// The last that it has had.
@@ -242,19 +242,10 @@ impl Cursor {
         let mut inner = self.events.lock();
         let mut taken = Taken { gap: self.gap.take(), ..Taken::default() };
         if let Start::Behind { first, missed } = inner.ring.after(self.next - 1) {
-            let until = self.events.id(first - 1);
-            taken.gap = Some(match taken.gap {
-                // It was behind to begin with, and has fallen back further since.
-                Some(gap) => Missing {
-                    missed: gap.missed.zip(missed).map(|(before, more)| before + more),
-                    until,
-                    ..gap
-                },
-                None => {
-                    let after = self.events.id(self.next - 1);
-                    Missing { reason: GapReason::TooSlow, after, until, missed }
-                }
-            });
+            let (after, until) = (self.events.id(self.next - 1), self.events.id(first - 1));
+            let slow = Missing { reason: GapReason::TooSlow, after, until, missed };
+            // It may have been behind to begin with, and has fallen back further since.
+            taken.gap = Some(taken.gap.map_or(slow, |untold| untold.and(slow)));
             self.next = first;
         }
         for _ in 0..LOOKED_AT_MAX {
@@ -278,6 +269,14 @@ impl Cursor {
             }
         }
         taken
+    }
+}
+
+impl Missing {
+    /// This and what is missing right after it, as one.
+    fn and(self, further: Self) -> Self {
+        let missed = self.missed.zip(further.missed).map(|(before, after)| before + after);
+        Self { until: further.until, missed, ..self }
     }
 }
 

@@ -146,6 +146,21 @@ async fn events_are_kept_for_a_while_after_the_last_listener_and_then_no_more() 
 }
 
 #[tokio::test]
+async fn who_comes_back_late_and_is_slow_on_top_is_told_once() {
+    let bench = Bench::new(1, 2);
+    let had = bench.listen(None).position();
+    bench.record(1..=3);
+    let mut cursor = bench.listen(Some(had));
+    assert_eq!(cursor.position(), had, "until it is told it may as well ask again");
+    bench.record(4..=5);
+    let taken = cursor.next(&all).await;
+    let until = EventId { number: had.number + 3, ..had };
+    let reason = GapReason::TooOld;
+    assert_eq!(taken.gap, Some(Missing { reason, after: had, until, missed: Some(3) }));
+    assert_eq!(names(&taken), [4, 5]);
+}
+
+#[tokio::test]
 async fn a_gap_of_the_nodes_own_reaches_everyone() {
     let bench = Bench::new(1, 10);
     let mut cursor = bench.listen(None);
