@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use quorate::{http::Limits, node};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -341,25 +343,97 @@ async fn what_a_listener_asks_for_wrongly_is_named() {
     assert_eq!(reply.failed(400, "invalid_argument")["field"], "Last-Event-ID");
 }
 
-// Situation: nothing happens for three times as long as a write may take. Claim: the stream lives, says
-// so, and its id moves on with what its listener did not want.
+// Situation: nothing happens for longer than the client may leave a piece untaken (a write's time, and a
+// second for its bytes). Claim: the stream lives, says so, and its id moves on with what its listener did
+// not want.
 /// api 3.events.heartbeat
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_stream_lives_and_says_so() {
     let http = Limits {
         write_timeout: Duration::from_millis(300),
-        event_heartbeat: Duration::from_millis(900),
+        event_heartbeat: Duration::from_secs(2),
         ..Limits::default()
     };
     let site = Site::with(http).await;
     let mut stream = Stream::open(&site, "?types=host_*", None).await;
     let begun_at = stream.id.clone();
     site.add(json!({"work_id": "a"})).await;
-    for _ in 0..2 {
-        let Some(Block::Other(text)) = stream.block().await else { panic!("a heartbeat") };
-        assert!(text.starts_with(": "), "{text}");
-    }
+    let Some(Block::Other(text)) = stream.block().await else { panic!("a heartbeat") };
+    assert!(text.starts_with(": "), "{text}");
     assert_ne!(stream.id, begun_at);
+}
+
+// Situation: a client listens and takes nothing, however much there is to take. Claim: its connection is
+// cut, its place is given back, and nobody else notices.
+/// api 3.events.stuck
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_cut_off_and_holds_nobody_up() {
+    let http = Limits { write_timeout: Duration::from_millis(300), ..Limits::default() };
+    let node = node::Limits { events: 2_000, ..node::Limits::default() };
+    let site = Setup { http, node, ..Setup::default() }.start().await;
+    site.until_ready().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stuck = socket.connect(site.address).await.unwrap();
+    stuck.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut other = Stream::open(&site, "?types=job_cancelled", None).await;
+    let listeners = || site.handle.figures().events.listeners;
+    let more_and_more = async {
+        while listeners() < 2 {
+            tokio::task::yield_now().await;
+        }
+        while listeners() == 2 {
+            let items: Vec<_> = (0..500).map(|number| json!({"payload": number})).collect();
+            site.call("/work/add_batch", json!({"items": items})).await;
+        }
+    };
+    timeout(PATIENCE, more_and_more).await.expect("it is cut off");
+    site.add(json!({"work_id": "a"})).await;
+    site.call("/work/cancel", json!({"work_id": "a"})).await;
+    assert_eq!(other.first("job_cancelled").await["work_id"], "a");
+}
+
+// Situation: two streams of one HTTP/2 connection, silent for as long. Claim: both
+// live, and are told what happens then.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_http2_connection_may_be_silent() {
+    let http = Limits {
+        write_timeout: Duration::from_millis(300),
+        event_heartbeat: Duration::from_secs(2),
+        ..Limits::default()
+    };
+    let site = Site::with(http).await;
+    let io = TokioIo::new(site.connect().await);
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        let request = hyper::Request::get("http://localhost:8770/events");
+        let request = request.body(Full::new(bytes::Bytes::new())).unwrap();
+        bodies.push(sender.send_request(request).await.unwrap().into_body());
+    }
+    for body in &mut bodies {
+        until_told(body, ": nothing new").await;
+    }
+    site.add(json!({"work_id": "a"})).await;
+    for body in &mut bodies {
+        until_told(body, "event: job_added").await;
+    }
+}
+
+/// Reads a stream until this stands in one of its pieces.
+async fn until_told(body: &mut hyper::body::Incoming, text: &str) {
+    let told = async {
+        loop {
+            let piece = body.frame().await.expect("the stream goes on").unwrap();
+            let piece = piece.into_data().unwrap();
+            if String::from_utf8_lossy(&piece).contains(text) {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("not in time: {text}"));
 }
 
 /// api 3.events.end
