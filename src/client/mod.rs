@@ -14,6 +14,7 @@ mod error;
 mod list;
 mod operations;
 mod options;
+mod servers;
 mod transport;
 mod voters;
 

@@ -8,6 +8,7 @@ mod discovery;
 mod drain;
 mod history;
 mod power;
+mod rolling;
 mod seed_commands;
 mod support;
 mod voters;

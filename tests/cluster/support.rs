@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Voters of one cluster, each a process of its own. Dropping it kills them by pid.
@@ -135,6 +136,12 @@ impl Cluster {
             child.kill().expect("the voter is killed");
             child.wait().expect("the voter is reaped");
         }
+    }
+
+    /// Sends a signal to a voter's process.
+    pub(crate) fn signal(&self, index: usize, signal: Signal) {
+        let child = self.voters[index].child.as_ref().expect("the voter was started");
+        kill_process(Pid::from_child(child), signal).expect("it runs");
     }
 
     /// `kill -9` to all of them before any is waited for.
