@@ -96,7 +96,9 @@ impl Load {
 
     fn may_claim(&self) -> bool {
         let (completed, added) = self.counts();
-        let is_done = self.is_over.load(Ordering::Relaxed) && completed >= added;
+        // What failed may never be completed.
+        let is_all = completed >= added || !self.failures.lock().expect("a list").is_empty();
+        let is_done = self.is_over.load(Ordering::Relaxed) && is_all;
         !is_done && !self.is_aborted.load(Ordering::Relaxed)
     }
 
@@ -149,6 +151,7 @@ impl<'load> Plain<'load> {
                 break;
             }
             self.load.under_way[self.at].fetch_sub(1, Ordering::SeqCst);
+            self.callers[self.at].hang_up();
             self.at = (self.at + 1) % 3;
         }
         let reply = self.callers[self.at].call("POST", path, Some(body));
