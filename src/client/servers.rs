@@ -120,10 +120,12 @@ impl Servers {
             if self.signs(place).was_silent.is_some_and(|asked| asked >= since) {
                 return;
             }
-            looked = Instant::now();
-            let was_heard = self.signs(place).heard.is_some_and(|heard| heard + quiet > looked);
-            let has_others = (0..self.len()).any(|other| other != place && !self.is_avoided(other));
-            if was_heard || !has_others {
+            let now = Instant::now();
+            if self.signs(place).heard.is_some_and(|heard| heard + quiet > now) {
+                continue;
+            }
+            looked = now;
+            if !(0..self.len()).any(|other| other != place && !self.is_avoided(other)) {
                 continue;
             }
             if !ask().await {

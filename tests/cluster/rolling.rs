@@ -345,3 +345,54 @@ fn a_frozen_leader_is_missed_by_no_client_of_another_node() {
         }
     });
 }
+
+// Situation: the leader is stopped by SIGTERM while clients that know no other node write over kept
+// connections, and one waits for a job. Claim: every request that they sent is carried out and answered, the
+// last of each connection says so, and who waited is answered long before its wait is over.
+#[test]
+fn the_node_that_stops_answers_what_was_sent_to_it() {
+    let mut cluster = Cluster::of_three();
+    let leader = cluster.leader();
+    let at = cluster.voters[leader].http.clone();
+    let call = |caller: &mut Caller, path: &str, body: serde_json::Value| match caller.call(
+        "POST",
+        path,
+        Some(&body),
+    ) {
+        Reply::Answer { status: 200 | 201, body } => body,
+        failed => panic!("{path} {body}: {failed:?}"),
+    };
+    let added = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (at, call, added) = (&at, &call, &added);
+        let wait =
+            json!({"node_id": "w", "queues": ["nothing"], "wait_ms": 60_000, "request_id": "r"});
+        let polling = scope
+            .spawn(move || call(&mut Caller::to(std::slice::from_ref(at)), "/work/claim", wait));
+        let writers = [0, 1, 2].map(|writer| {
+            scope.spawn(move || {
+                let mut caller = Caller::to(std::slice::from_ref(at));
+                for job in 0.. {
+                    let body = json!({"work_id": format!("{writer}-{job}")});
+                    call(&mut caller, "/work/add", body);
+                    added.fetch_add(1, Ordering::Relaxed);
+                    if caller.has_hung_up() {
+                        return;
+                    }
+                }
+            })
+        });
+        cluster.eventually("jobs are added", || {
+            (added.load(Ordering::Relaxed) >= SHARE).then_some(())
+        });
+        cluster.signal(leader, Signal::TERM);
+        assert_eq!(polling.join().expect("it is answered")["status"], "no_work_available");
+        for writer in writers {
+            writer.join().expect("each of its requests is answered");
+        }
+    });
+    let status = cluster.wait_exit(leader, Duration::from_secs(30));
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    let (_, status) = Caller::to(&cluster.addresses()).insist("GET", "/work/status", None);
+    assert_eq!(status["total_items"], json!(added.load(Ordering::Relaxed)), "{status}");
+}

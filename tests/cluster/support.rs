@@ -364,6 +364,11 @@ impl Caller {
         self.connection = None;
     }
 
+    /// Whether it has no connection: none yet, or the server ended it.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.connection.is_none()
+    }
+
     /// Leaves this address for the next.
     pub(crate) fn next(&mut self) {
         self.hang_up();

@@ -100,6 +100,12 @@ fn added() -> Reply {
     )
 }
 
+fn granted() -> Reply {
+    Reply::Json(json!({"status": "claimed", "rev": 7, "work": {"work_id": "a", "queue": "default",
+        "work_type": "default", "payload": 1, "priority": 50, "attempt": 1, "max_attempts": 3,
+        "token": 7, "lease_ms": 30000, "lease_expires_in_ms": 30000, "added_at_ms": 1, "tags": {}}}))
+}
+
 fn settled() -> Reply {
     Reply::Json(json!({"status": "cancelled", "work_id": "a", "rev": 7}))
 }
@@ -209,6 +215,19 @@ async fn hung() -> (TcpListener, Uri) {
     (listener, address)
 }
 
+// Situation: a node that is about to stop answers a long poll early. Claim: the poll goes on with what is left of
+// its wait, under its identity.
+#[tokio::test]
+async fn a_poll_that_is_answered_early_goes_on() {
+    let none = json!({"status": "no_work_available", "work": null, "rev": 1});
+    let server = Server::start(vec![Reply::Json(none), granted()]).await;
+    let answer = client_of(&[&server.address], 5000).claim(a_claim(60_000)).await.unwrap();
+    assert!(answer.value.work.is_some());
+    let asked = server.asked();
+    assert_eq!((asked.len(), &asked[0].1["request_id"]), (2, &asked[1].1["request_id"]));
+    assert!(asked[1].1["wait_ms"].as_u64().unwrap() < 60_000, "{asked:?}");
+}
+
 /// How many connections were made since this was last asked.
 async fn connections(listener: &TcpListener) -> usize {
     let mut count = 0;
@@ -222,10 +241,9 @@ async fn connections(listener: &TcpListener) -> usize {
 // long before its own time is up, with its identity, and the calls after it start there.
 #[tokio::test]
 async fn a_server_that_hangs_is_left_for_another_and_not_asked_again() {
-    let none = json!({"status": "no_work_available", "work": null, "rev": 1});
     for is_poll in [true, false] {
         let (listener, hung) = hung().await;
-        let answer = if is_poll { Reply::Json(none.clone()) } else { added() };
+        let answer = if is_poll { granted() } else { added() };
         let alive = Server::start(vec![answer]).await;
         let client = client_of(&[&hung, &alive.address], 600_000);
         let call = async || {
