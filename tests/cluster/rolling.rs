@@ -300,6 +300,7 @@ fn unseen(mut cluster: Cluster, steps: impl FnOnce(&mut Cluster, &Load)) {
 // Situation: each of three voters is stopped by SIGTERM and started again, twice round. Claim: no request fails,
 // neither of clients that know another node nor of typed ones that know the one that goes; no job is lost,
 // and each is completed once.
+/// api 1.stop.unseen
 #[test]
 fn a_rolling_restart_is_seen_by_no_client() {
     unseen(Cluster::of_three(), |cluster, load| {
@@ -316,6 +317,7 @@ fn a_rolling_restart_is_seen_by_no_client() {
 }
 
 // Situation: the leader is killed by SIGKILL, three times. Claim: as above.
+/// api 1.hold.killed
 #[test]
 fn a_killed_leader_is_missed_by_no_client_of_another_node() {
     unseen(Cluster::of_three(), |cluster, load| {
@@ -332,6 +334,7 @@ fn a_killed_leader_is_missed_by_no_client_of_another_node() {
 
 // Situation: the leader is frozen by SIGSTOP, and goes on after others have done some work; three times.
 // Claim: as above.
+/// api 1.hold.frozen
 #[test]
 fn a_frozen_leader_is_missed_by_no_client_of_another_node() {
     unseen(Cluster::of_three(), |cluster, load| {
@@ -349,6 +352,7 @@ fn a_frozen_leader_is_missed_by_no_client_of_another_node() {
 // Situation: the leader is stopped by SIGTERM while clients that know no other node write over kept
 // connections, and one waits for a job. Claim: every request that they sent is carried out and answered, the
 // last of each connection says so, and who waited is answered long before its wait is over.
+/// api 1.stop.serves, 1.stop.close, 1.stop.polls
 #[test]
 fn the_node_that_stops_answers_what_was_sent_to_it() {
     let mut cluster = Cluster::of_three();

@@ -221,6 +221,7 @@ async fn a_stopping_node_answers_its_long_polls_and_keeps_those_of_others() {
 
 // Situation: a node takes its leave step by step, with claims of its clients and of another node's parked.
 // Claim: all it is asked meanwhile is done, nobody who waits gets an error, and who comes late does not wait.
+/// api 1.stop.serves, 1.stop.polls
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_leaves_serves_to_the_end() {
     for leads in [true, false] {
