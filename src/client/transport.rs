@@ -80,11 +80,8 @@ pub(super) struct RawAnswer {
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
     http: HttpClient<HttpConnector, Full<Bytes>>,
+    pub(super) options: Arc<Options>,
     servers: Arc<Servers>,
-    /// See [`Options::timeout`].
-    timeout: Duration,
-    /// See [`Options::patience`].
-    patience: Duration,
 }
 
 /// How one attempt at one address ended.
@@ -118,14 +115,14 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .build(connector);
-        let Options { addresses, timeout, patience } = options;
-        Self { http, servers: Arc::new(Servers::new(addresses)), timeout, patience }
+        let servers = Arc::new(Servers::new(options.addresses.clone()));
+        Self { http, options: Arc::new(options), servers }
     }
 
     /// Carries a call out, at whichever address answers, before its deadline.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<RawAnswer, ClientError> {
         let start = Instant::now();
-        let deadline = start + self.timeout + call.wait;
+        let deadline = start + self.options.timeout + call.wait;
         let mut story = Story::default();
         let mut pause = PAUSE_MIN;
         loop {
@@ -135,7 +132,7 @@ impl Transport {
             let is_patience_over = match call.persistence {
                 Persistence::OneRound => true,
                 Persistence::UntilDeadline if story.has_been_heard() => false,
-                Persistence::UntilDeadline => start.elapsed() >= self.patience,
+                Persistence::UntilDeadline => start.elapsed() >= self.options.patience,
             };
             let rest = jittered(pause).max(story.retry_after);
             if is_patience_over || Instant::now() + rest >= deadline {
@@ -252,7 +249,7 @@ impl Transport {
     }
 
     async fn open_at(&self, address: &Uri, path: &str) -> Result<Download, Attempt> {
-        let patience = self.timeout;
+        let patience = self.options.timeout;
         let late = |_| Attempt::NotSent(format!("{address} did not answer in time"));
         let rendered = Rendered { path: path.to_owned(), body: Bytes::new() };
         let request = request(&Method::GET, address, rendered, patience.saturating_sub(GRACE));
@@ -416,7 +413,7 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// Between half the pause and all of it, so that many clients do not come back as one.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let roll = RandomState::new().hash_one(0) % 1024;
     pause / 2 + pause / 2 * u32::try_from(roll).unwrap_or(0) / 1024
 }

@@ -316,7 +316,7 @@ impl Node {
         tokio::select! {
             biased;
             () = self.rerouted(route) => Err(Setback::NotProposed),
-            () = self.draining(), if is_clients => Err(Setback::NotProposed),
+            () = self.stopping(), if is_clients => Err(Setback::NotProposed),
             () = claimant.reply.closed() => Ok(()),
             () = place.rung() => Ok(()),
             () = sleep_until(until) => Ok(()),
@@ -384,7 +384,7 @@ impl Node {
             outcome = settled.outcome() => Ok(outcome?),
             () = claimant.reply.closed() => self.call_off(route, settled),
             // What it may be granted there meanwhile, the last look of it is told.
-            () = self.draining() => settled.close().map_or(Err(Setback::Unknown), |it| Ok(it?)),
+            () = self.stopping() => settled.close().map_or(Err(Setback::Unknown), |it| Ok(it?)),
             () = self.rerouted(route) => Err(Setback::Unknown),
             () = sleep_until(wait_until + SETTLE_PATIENCE) => Err(Setback::Unknown),
         }

@@ -18,8 +18,9 @@ use super::{
 };
 use crate::queue::{Answer, Claim, Claimed, Command, JobId, Outcome, RequestId, Rev, State};
 
-/// How often a stopping leader tries to find a successor, and for how long each time: nothing is
-/// written meanwhile, so a try that fails should fail soon.
+/// How often a stopping leader tries to find a successor, and for how long each time and until it leads
+/// again: nothing is written meanwhile, so a try that fails should fail soon, and all of them within the 5 s
+/// for which requests are held unless told otherwise (3 × 2 × 700 ms).
 const HAND_OVER_TRIES: usize = 3;
 const HAND_OVER_PATIENCE: Duration = Duration::from_millis(700);
 /// How long a stopping node finishes what is under way.
@@ -248,7 +249,7 @@ impl Handle {
         while !node.look(|machine| machine.has_ended(job)) {
             tokio::select! {
                 biased;
-                () = node.draining() => return Ok(()),
+                () = node.stopping() => return Ok(()),
                 () = watch.rung() => {}
                 () = sleep_until(wait_until) => return Ok(()),
             }
@@ -362,12 +363,16 @@ impl Handle {
     /// Hands leadership over, if there is any and anyone to have it.
     async fn hand_over_at_last(&self, tries: usize) {
         let node = self.node();
+        let mut route = node.route_now();
         for _ in 0..tries {
             let is_alone = node.replica.status().borrow().voters.len() < 2;
-            let leads = matches!(node.standing.borrow().route(), Route::Here { .. });
+            let leads = matches!(route, Route::Here { .. });
             if is_alone || !leads || node.resign(HAND_OVER_PATIENCE).await {
                 break;
             }
+            // After a try that failed it stands for election again.
+            let found = node.route_by(Instant::now() + HAND_OVER_PATIENCE).await;
+            route = found.unwrap_or(Route::Nowhere);
         }
     }
 }

@@ -259,8 +259,8 @@ impl Node {
         *self.phase.borrow() < Phase::Draining
     }
 
-    /// Returns when nobody is to wait here any more.
-    pub(super) async fn draining(&self) {
+    /// Returns when this node is about to stop and nobody is to wait here any more.
+    pub(super) async fn stopping(&self) {
         let mut phase = self.phase.subscribe();
         let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
     }
