@@ -18,6 +18,7 @@ mod contract_workers;
 mod disks;
 mod documents;
 mod errors;
+mod farewell;
 mod history;
 mod hostile;
 mod lease;
