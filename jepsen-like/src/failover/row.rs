@@ -22,8 +22,8 @@ pub(crate) struct Row {
     pub(crate) target: Target,
     pub(crate) load: u16,
     pub(crate) trials: Vec<Trial>,
-    /// Completions acknowledged of jobs of which one had been already.
-    pub(crate) completed_twice: u64,
+    /// Completions acknowledged to the load of jobs of which one had been already.
+    pub(crate) load_completed_twice: u64,
     #[serde(skip)]
     pub(crate) goal: Option<Goal>,
 }
@@ -43,8 +43,11 @@ pub(crate) enum Verdict {
 impl Row {
     /// The faults, as the command line says them.
     pub(crate) fn fault_name(&self) -> &'static str {
-        match self.faults[..] {
-            [fault] => fault.name(),
+        match (self.target, &self.faults[..]) {
+            (Target::Worker, [Fault::Kill]) => "worker-kill",
+            (Target::Worker, [Fault::Stop]) => "worker-stop",
+            (Target::Worker, _) => "worker-cut",
+            (_, [fault]) => fault.name(),
             _ => "oneway",
         }
     }
@@ -73,6 +76,12 @@ impl Row {
         sum
     }
 
+    /// Jobs that were completed twice, of the load's and the trials' own.
+    pub(crate) fn completed_twice(&self) -> u64 {
+        let trials = self.trials.iter().filter(|trial| trial.completed_twice).count();
+        self.load_completed_twice + trials as u64
+    }
+
     pub(crate) fn voids(&self) -> usize {
         self.trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Void(_))).count()
     }
@@ -86,7 +95,7 @@ impl Row {
             && self
                 .goal
                 .is_some_and(|goal| !goal.is_met_by(&self.gaps()) || self.calls().failures() > 0);
-        if self.failed_trials() > 0 || self.completed_twice > 0 || misses_goal {
+        if self.failed_trials() > 0 || self.completed_twice() > 0 || misses_goal {
             Verdict::Missed
         } else if self.voids() * 100 > self.trials.len() * VOID_PERCENT_MAX {
             Verdict::Unknown
@@ -112,18 +121,19 @@ mod tests {
             first_write_ms: Some(gap_ms),
             gap_after_heal_ms: Some(6.0),
             gap_before_ms: Some(6.0),
-            writer_late_ms: 1.0,
+            writer_late_ms: Some(1.0),
             load_rate: 0.0,
             calls: Tally { ok: 10, ..Tally::default() },
-            leader_now: None,
+            successor: None,
             cause: None,
+            completed_twice: false,
         }
     }
 
     fn row(trials: Vec<Trial>) -> Row {
         let goal = GapGoal::Table.of(Fault::Kill, Target::Leader, false);
         let faults = vec![Fault::Kill];
-        Row { faults, target: Target::Leader, load: 0, trials, completed_twice: 0, goal }
+        Row { faults, target: Target::Leader, load: 0, trials, load_completed_twice: 0, goal }
     }
 
     fn void() -> Trial {
@@ -153,7 +163,7 @@ mod tests {
         let mut without_goal = row(vec![slow]);
         without_goal.goal = None;
         assert_eq!(without_goal.verdict(), Verdict::Met);
-        without_goal.completed_twice = 1;
+        without_goal.load_completed_twice = 1;
         assert_eq!(without_goal.verdict(), Verdict::Missed);
     }
 

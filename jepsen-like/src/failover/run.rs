@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Fault, GapGoal, Target,
+    Fault, GapGoal, Target, handover,
     report::{Report, line},
     row::{Row, Verdict},
     trial::{self, Setting, Trial},
@@ -46,7 +46,7 @@ struct Order {
 /// `failover`: the exit code.
 pub(crate) fn failover(arguments: &FailoverArgs) -> Result<u8, Failure> {
     let FailoverArgs { cluster, fault, target, load, trials, gap_goal } = arguments;
-    let Some(faults) = fault.faults() else {
+    let Some((faults, is_of_workers)) = fault.faults() else {
         let load = if *load == 0 { 64 } else { *load };
         let (cluster, trials, gap_goal) = (cluster.clone(), *trials, *gap_goal);
         return matrix(&MatrixArgs { cluster, load, trials, quick: false, gap_goal });
@@ -66,6 +66,10 @@ pub(crate) fn matrix(arguments: &MatrixArgs) -> Result<u8, Failure> {
                 orders.push(Order { faults, target, load, trials, goal });
             }
         }
+    }
+    for fault in [Fault::Kill, Fault::Stop, Fault::Partition] {
+        let (faults, goal) = (vec![fault], arguments.gap_goal);
+        orders.push(Order { faults, target: Target::Worker, load: 0, trials, goal });
     }
     // The same network under every row, so that they can be compared.
     let cluster = ClusterArgs { netns: true, ..arguments.cluster.clone() };
@@ -142,7 +146,7 @@ fn row(
         target: order.target,
         load: order.load,
         trials: trials?,
-        completed_twice: setting.numbers.completed_twice(),
+        load_completed_twice: setting.numbers.completed_twice(),
         goal: order.goal.of(fault, order.target, is_loaded),
     })
 }
@@ -154,9 +158,15 @@ fn trials(
     order: &Order,
 ) -> Result<Vec<Trial>, Failure> {
     let mut chance = Chance::of(setting.seed);
+    if order.target == Target::Worker {
+        handover::start_agents(cluster)?;
+    }
     let mut trials = vec![];
     for (number, fault) in (1..=order.trials).zip(order.faults.iter().cycle()) {
-        let trial = trial::run(cluster, setting, (*fault, order.target), number, &mut chance)?;
+        let trial = match order.target {
+            Target::Worker => handover::run(cluster, setting, *fault, number, &mut chance)?,
+            target => trial::run(cluster, setting, (*fault, target), number, &mut chance)?,
+        };
         if arguments.verbose {
             tell(&line(&trial, order.trials));
         }
