@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::{
-    cluster::{Cluster, ended_by},
+    cluster::{Cluster, Victim, ended_by},
     exit::Failure,
     network::{Effect, Rule},
 };
@@ -20,7 +20,7 @@ const SIGNAL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a node may take to leave after SIGTERM: its drain's 10 s, and what follows.
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 
-/// What happens to a node.
+/// What happens to a node, or to an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fault {
@@ -40,7 +40,7 @@ pub(crate) enum Fault {
     Term,
 }
 
-/// To which node.
+/// To whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
@@ -48,14 +48,16 @@ pub(crate) enum Target {
     Leader,
     /// One that does not, drawn from the seed.
     Follower,
+    /// The agent that holds the job; the faults of workers mean no other.
+    #[value(skip)]
+    Worker,
 }
 
 /// A fault that was made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Injected {
     pub(crate) fault: Fault,
-    /// The node.
-    pub(crate) index: usize,
+    pub(crate) victim: Victim,
     /// Just before it was made, since the run began.
     pub(crate) begun: Duration,
     /// When it certainly was.
@@ -96,18 +98,18 @@ impl Fault {
     pub(crate) fn inject(
         self,
         cluster: &mut Cluster,
-        index: usize,
+        victim: Victim,
         epoch: Instant,
     ) -> Result<Injected, Failure> {
         let begun = epoch.elapsed();
         if let Some(signal) = self.signal() {
-            running(cluster, index)?.signal(signal)?;
+            cluster.process_of(victim)?.signal(signal)?;
         } else {
-            let rules = self.rules(cluster, index);
+            let rules = self.rules(cluster, victim);
             let hub = cluster.hub.as_mut().expect("faults of the network are given a hub");
             hub.set(rules)?;
         }
-        Ok(Injected { fault: self, index, begun, in_force: epoch.elapsed() })
+        Ok(Injected { fault: self, victim, begun, in_force: epoch.elapsed() })
     }
 
     const fn signal(self) -> Option<Signal> {
@@ -119,12 +121,9 @@ impl Fault {
         }
     }
 
-    fn rules(self, cluster: &Cluster, index: usize) -> Vec<Rule> {
-        let node = [cluster.address(index)];
-        let others: Vec<_> = (0..cluster.nodes.len())
-            .filter(|other| *other != index)
-            .map(|other| cluster.address(other))
-            .collect();
+    fn rules(self, cluster: &Cluster, victim: Victim) -> Vec<Rule> {
+        let (address, others) = cluster.sides(victim);
+        let node = [address];
         let effect = if self == Self::TcpCut { Effect::DropTcp } else { Effect::Drop };
         let out = Rule::between(&node, &others, effect);
         let into = Rule::between(&others, &node, effect);
@@ -141,21 +140,21 @@ impl Injected {
     pub(crate) fn evidence(&self, cluster: &mut Cluster) -> Result<Evidence, Failure> {
         match self.fault {
             Fault::Kill => {
-                let status = running(cluster, self.index)?.wait_exit(SIGNAL_LIMIT);
+                let status = cluster.process_of(self.victim)?.wait_exit(SIGNAL_LIMIT);
                 Ok(match status {
                     Some(status) if ended_by(status, Signal::KILL) => Evidence::InForce,
                     other => Evidence::None(format!("the process {}", ending(other))),
                 })
             }
             Fault::Stop => {
-                let state = running(cluster, self.index)?.state();
+                let state = cluster.process_of(self.victim)?.state();
                 Ok(match state {
                     Some('T') => Evidence::InForce,
                     other => Evidence::None(format!("the process is in state {other:?}, not T")),
                 })
             }
             Fault::Term => {
-                let status = running(cluster, self.index)?.wait_exit(LEAVE_LIMIT);
+                let status = cluster.process_of(self.victim)?.wait_exit(LEAVE_LIMIT);
                 Ok(match status {
                     Some(status) if status.success() => Evidence::InForce,
                     other => Evidence::Misbehaved(format!("after SIGTERM it {}", ending(other))),
@@ -168,20 +167,11 @@ impl Injected {
     /// Undoes it.
     pub(crate) fn heal(&self, cluster: &mut Cluster) -> Result<(), Failure> {
         match self.fault {
-            Fault::Kill | Fault::Term => {
-                cluster.nodes[self.index].process = None;
-                cluster.start_node(self.index)
-            }
-            Fault::Stop => running(cluster, self.index)?.signal(Signal::CONT),
+            Fault::Kill | Fault::Term => cluster.restart(self.victim),
+            Fault::Stop => cluster.process_of(self.victim)?.signal(Signal::CONT),
             _ => cluster.hub.as_mut().expect("the fault was made with it").heal(),
         }
     }
-}
-
-fn running(cluster: &mut Cluster, index: usize) -> Result<&mut crate::cluster::Process, Failure> {
-    let node = &mut cluster.nodes[index];
-    let gone = || Failure::Cluster(format!("{} does not run", node.label));
-    node.process.as_mut().ok_or_else(gone)
 }
 
 /// In each direction that is cut, something was lost.
