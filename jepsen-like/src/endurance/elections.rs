@@ -113,14 +113,14 @@ mod tests {
 
     use super::*;
 
-    fn status(term: u64, leader: Option<&str>, changes: Value) -> Value {
+    fn status(term: u64, leader: Option<&str>, changes: &Value) -> Value {
         json!({"term": term, "leader_id": leader, "changes": changes})
     }
 
     fn begun(term: u64) -> Elections {
         let mut elections = Elections::default();
         let started = json!([{"term": term, "leader_id": "n1", "cause": "start"}]);
-        elections.on_status("n1", &status(term, Some("n1"), started));
+        elections.on_status("n1", &status(term, Some("n1"), &started));
         elections.begin();
         elections
     }
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn the_first_election_does_not_count() {
         let mut elections = begun(3);
-        elections.on_status("n2", &status(3, Some("n1"), json!([])));
+        elections.on_status("n2", &status(3, Some("n1"), &json!([])));
         assert_eq!((elections.count(), elections.story().as_str()), (0, ""));
     }
 
@@ -137,7 +137,7 @@ mod tests {
         let mut elections = begun(3);
         let change = json!([{"term": 5, "leader_id": "n2", "cause": "hang"},
                             {"term": 4, "leader_id": "n3", "cause": "unknown"}]);
-        elections.on_status("n3", &status(6, None, change));
+        elections.on_status("n3", &status(6, None, &change));
         assert_eq!(elections.count(), 3);
         assert_eq!(elections.story(), "term 4: n3 (unknown), term 5: n2 (hang)");
         assert_eq!(elections.leaderless(), 1);

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Between two writes of the writer: few, for what is written is memory too.
-const WRITE_EVERY: Duration = Duration::from_millis(100);
+const WRITE_EVERY: Duration = Duration::from_millis(40);
 /// For how long it is listened before the flood, at most, and to how many datagrams.
 const LISTEN_LIMIT: Duration = Duration::from_secs(20);
 const HEARD_MIN: usize = 100;

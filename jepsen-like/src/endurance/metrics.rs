@@ -5,9 +5,9 @@ pub(crate) fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64
     let mut sum = None;
     for line in text.lines() {
         let Some((series, value)) = line.rsplit_once(' ') else { continue };
-        let (found, carried) = series.split_once('{').unwrap_or((series, ""));
+        let (found, braces) = series.split_once('{').unwrap_or((series, ""));
         let carries = |(label, value): &(&str, &str)| {
-            carried
+            braces
                 .trim_end_matches('}')
                 .split(',')
                 .any(|pair| pair == format!("{label}=\"{value}\""))
