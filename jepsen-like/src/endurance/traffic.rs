@@ -98,7 +98,10 @@ impl Outcome {
 
     /// Every node named these voters at all times.
     pub(super) fn voters(&self, cluster: &Cluster) -> Check {
-        let mut all: Vec<String> = cluster.nodes.iter().map(|node| node.label.clone()).collect();
+        self.voters_are(cluster.nodes.iter().map(|node| node.label.clone()).collect())
+    }
+
+    fn voters_are(&self, mut all: Vec<String>) -> Check {
         all.sort_unstable();
         let seen = self.seen.elections.voters();
         let told: Vec<String> = seen.iter().map(|voters| voters.join(", ")).collect();
@@ -147,29 +150,26 @@ impl Outcome {
 
     /// How long acknowledged writes took from the moment when they were due, and for how long none was
     /// acknowledged at worst.
-    pub(super) fn latency(&self) -> [Check; 2] {
-        let acknowledged = || {
-            let writes = self.writes.iter().flat_map(|(_, writes)| writes);
-            writes.filter(|write| write.failure.is_none())
-        };
-        let latency: Distribution =
-            acknowledged().map(|write| write.ended.saturating_sub(write.intended)).collect();
-        let ms = |value: Option<Duration>| value.map_or(0.0, |value| value.as_secs_f64() * 1000.0);
-        let [median, p99, max] = [latency.median(), latency.percentile(99), latency.max()].map(ms);
+    pub(super) fn latency(&self) -> Vec<Check> {
+        let acknowledged = self.writes.iter().flat_map(|(_, writes)| writes);
+        let latency: Distribution = acknowledged
+            .filter(|write| write.failure.is_none())
+            .map(|write| write.ended.saturating_sub(write.intended))
+            .collect();
         let gaps = self.writes.iter().filter_map(|(_, writes)| {
             longest_gap(writes, self.from, self.until).map(|gap| gap.length())
         });
-        let gap = ms(gaps.max());
-        let told =
-            format!("{median:.1} / {p99:.1} / {max:.1} ms of {} writes", acknowledged().count());
-        [
-            Check::figure("latency p50 / p99 / max", p99, told),
-            Check::figure(
-                "longest time without an acknowledged write",
-                gap,
-                format!("{gap:.1} ms"),
-            ),
-        ]
+        let figures = [
+            ("write latency p50, ms", latency.median()),
+            ("write latency p99, ms", latency.percentile(99)),
+            ("write latency max, ms", latency.max()),
+            ("longest without an acknowledged write, ms", gaps.max()),
+        ];
+        let told = |(what, value): (&str, Option<Duration>)| {
+            let ms = value?.as_secs_f64() * 1000.0;
+            Some(Check::figure(what, ms, format!("{ms:.1}")))
+        };
+        figures.into_iter().filter_map(told).collect()
     }
 }
 
@@ -184,4 +184,83 @@ fn failed(what: String, calls: &Tally) -> Check {
     let check = Check::at_most(what, failures, 0).told(told);
     // Of no request at all nothing is known.
     if all == 0 { Check { verdict: Verdict::Unknown, ..check } } else { check }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn write(intended: u64, ended: u64, failure: Option<&str>) -> Write {
+        let failure = failure.map(str::to_owned);
+        Write { intended: ms(intended), sent: ms(intended), ended: ms(ended), failure }
+    }
+
+    fn outcome() -> Outcome {
+        let writes = vec![
+            ("n1".to_owned(), vec![write(0, 10, None), write(20, 50, None)]),
+            ("n2".to_owned(), vec![write(0, 900, Some("503 no_leader"))]),
+        ];
+        Outcome {
+            seen: Seen::default(),
+            writes,
+            calls: Tally { ok: 7, ..Tally::default() },
+            load_rate: 70.0,
+            completed_twice: 0,
+            from: ms(0),
+            until: ms(60),
+        }
+    }
+
+    #[test]
+    fn failures_count_by_whom_was_asked() {
+        let outcome = outcome();
+        assert_eq!(outcome.failed_writes(&["n1"]).seen, "0 of 2");
+        assert_eq!(outcome.failed_writes(&["n1"]).verdict, Verdict::Met);
+        assert_eq!(outcome.failed_writes(&["n2"]).verdict, Verdict::Missed);
+        let all = outcome.failed_requests();
+        assert_eq!(all.seen, "1 of 10 (10.00 %): 1 × 503 no_leader");
+        assert_eq!((all.value, all.verdict), (Some(1.0), Verdict::Missed));
+        assert_eq!(outcome.failed_writes(&["n3"]).verdict, Verdict::Unknown, "nothing was asked");
+    }
+
+    #[test]
+    fn latency_is_that_of_acknowledged_writes() {
+        let values: Vec<_> =
+            outcome().latency().iter().map(|check| check.value.unwrap().round()).collect();
+        assert_eq!(values, [10.0, 30.0, 30.0, 40.0]);
+    }
+
+    #[test]
+    fn one_voter_fewer_for_a_moment_is_a_miss() {
+        let mut outcome = outcome();
+        let all = || vec!["n2".to_owned(), "n1".to_owned()];
+        assert_eq!(outcome.voters_are(all()).verdict, Verdict::Missed, "nobody named them");
+        outcome.seen.elections.on_voters(&json!({"voters": ["n1", "n2"]}));
+        assert_eq!(outcome.voters_are(all()).verdict, Verdict::Met);
+        outcome.seen.elections.on_voters(&json!({"voters": ["n1"]}));
+        assert_eq!(outcome.voters_are(all()).verdict, Verdict::Missed);
+    }
+
+    #[test]
+    fn nodes_that_mostly_do_not_answer_are_not_watched() {
+        let mut outcome = outcome();
+        assert_eq!(outcome.looks().verdict, Verdict::Unknown);
+        outcome.seen.elections.on_status("n1", &json!({"term": 1, "leader_id": "n1"}));
+        assert_eq!(outcome.looks().verdict, Verdict::Met);
+        outcome.seen.elections.on_silence();
+        assert_eq!(outcome.looks().verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_load_that_got_nothing_done_was_none() {
+        assert_eq!(outcome().load(8).verdict, Verdict::Met);
+        let idle = Outcome { calls: Tally::default(), ..outcome() };
+        assert_eq!(idle.load(8).verdict, Verdict::Unknown);
+    }
 }
