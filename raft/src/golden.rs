@@ -25,6 +25,7 @@ use crate::{
             StoredMembership, TransferRequest, TransferResponse, Vote, VoteRequest, VoteResponse,
         },
     },
+    lifeline::message::{Answer, Pong, Question},
     transport::{
         caller::CallBody,
         hello::{Channel, Hello, HelloReply, Refusal, Welcome},
@@ -122,9 +123,24 @@ fn a_hello_and_its_answers_keep_their_bytes() {
             Channel::Append,
             Channel::Heartbeat,
             Channel::Snapshot,
+            Channel::Lifeline,
         ]
         .map(|channel| codec::encode(&channel)[0]),
-        "000102030405",
+        "00010203040506",
+    );
+    golden(&HelloReply::Refused(Refusal::NoLifeline), "0100000006000000");
+}
+
+#[test]
+fn what_is_said_on_a_lifeline_keeps_its_bytes() {
+    golden(&Pong { opened_in: 3 }, "0300000000000000");
+    golden(
+        &Question { term: 3, leader: 2, last_log_id: Some(id(4)) },
+        "030000000000000002000000000000000103000000000000000400000000000000",
+    );
+    golden(
+        &Answer { hears: true, vote: vote(), last_log_id: None },
+        "010300000000000000010200000000000000 0100",
     );
 }
 

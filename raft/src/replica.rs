@@ -1,6 +1,7 @@
 //! One replica of a state machine, and everything that a caller may ask of it.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -251,6 +252,12 @@ impl<S: StateMachine> Replica<S> {
         if let Some(lifelines) = &self.inner.lifelines {
             lifelines.witness(label);
         }
+    }
+
+    /// The other voters that answer this one's pings at present. A leader that is not among them and
+    /// never was is replaced by the timers alone. `None` without a lifeline.
+    pub fn lifelines(&self) -> Option<BTreeSet<PeerId>> {
+        self.inner.lifelines.as_ref().map(|lifelines| lifelines.heard())
     }
 
     /// Hands leadership to the caught-up voter with the longest log and waits (up to `timeout`)

@@ -72,6 +72,9 @@ fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
     }
     register_wall_clock(registry, figures);
     register_raft(registry, status);
+    if let Some(lifelines) = figures.lifelines {
+        registry.register("lifelines", "The other voters that answer pings", number(lifelines));
+    }
     let changes = Family::<Labels<1>, Counter>::default();
     for (cause, count) in &figures.leader_changes {
         changes.get_or_create(&[("cause", (*cause).to_owned())]).inc_by(*count);

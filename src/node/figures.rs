@@ -18,6 +18,8 @@ pub struct Figures {
     /// How many changes of leader it saw since it started, by their cause
     /// ([`super::LeaderChange::cause`]).
     pub leader_changes: BTreeMap<&'static str, u64>,
+    /// The other voters that answer its lifeline; `None` while that is off.
+    pub lifelines: Option<usize>,
     /// How its wall clock stands among the voters'.
     pub wall_clock: WallClock,
     /// What its disk has free, bytes; `None` when it does not look.
@@ -37,6 +39,7 @@ impl Handle {
             claims_parked: node.bells.waiters().parked(),
             reads: under_way.reads,
             leader_changes: node.leaders().counts(),
+            lifelines: node.replica.lifelines().map(|heard| heard.len()),
             wall_clock: *node.wall_clock.borrow(),
             disk_free_bytes: node.room.free_bytes(),
             gossip: node.gossip.as_ref().map(Gossip::figures),

@@ -174,18 +174,21 @@ fn holding(command: &Command) -> Option<&Holding> {
 }
 
 /// The agents that are down and did not fall in a storm. A storm is more than a quarter of the agents
-/// that were there, and at least three, within five seconds: then something else is wrong.
+/// that were there, and at least three, within five seconds: then something else is wrong. One that is
+/// suspected counts as falling, so that the first of many does not pass for one that fell alone.
 fn fallen(workers: &[WorkerMember]) -> Vec<&WorkerMember> {
-    let is_down = |worker: &&WorkerMember| worker.state == MemberState::Down;
-    let down: Vec<&WorkerMember> = workers.iter().filter(is_down).collect();
-    let alive = workers.len() - down.len();
-    let fell_alone = |one: &&&WorkerMember| {
+    let in_state = |state| workers.iter().filter(move |worker| worker.state == state);
+    let alive = in_state(MemberState::Alive).count();
+    let fell_alone = |one: &&WorkerMember| {
         let is_beside =
-            |other: &&&WorkerMember| one.since_wall_ms.abs_diff(other.since_wall_ms) <= TOGETHER_MS;
-        let together = down.iter().filter(is_beside).count();
-        together < STORM_MIN || together * STORM_SHARE <= alive + together
+            |other: &&WorkerMember| one.since_wall_ms.abs_diff(other.since_wall_ms) <= TOGETHER_MS;
+        let suspected = in_state(MemberState::Suspect);
+        let (falling, steady): (Vec<_>, Vec<_>) = suspected.partition(is_beside);
+        let together = in_state(MemberState::Down).filter(is_beside).count() + falling.len();
+        let there = alive + steady.len() + together;
+        together < STORM_MIN || together * STORM_SHARE <= there
     };
-    down.iter().filter(fell_alone).copied().collect()
+    in_state(MemberState::Down).filter(fell_alone).collect()
 }
 
 /// While this node leads: ends the sessions of agents that have died, as soon as a majority agrees.
@@ -277,7 +280,7 @@ mod tests {
             member("b", Down, 2_000),
             member("c", Down, 6_000),
             member("early", Down, 996_000),
-            member("x", Suspect, 0),
+            member("x", Suspect, 500_000),
         ];
         assert_eq!(names(&many), ["early"], "three within five seconds, of four");
         many.extend((0..8).map(|number| member(&format!("w{number}"), Alive, 0)));
@@ -286,6 +289,23 @@ mod tests {
             ["a", "b", "c", "early"],
             "three of twelve are a quarter, not more"
         );
+    }
+
+    // Three of four agents die at once; gossip says so of one a little before the others.
+    #[test]
+    fn the_first_of_a_storm_is_known_by_those_that_are_suspected_beside_it() {
+        use MemberState::{Alive, Down, Suspect};
+        let mut workers = [
+            member("a", Down, 10_400),
+            member("b", Suspect, 10_150),
+            member("c", Suspect, 10_200),
+            member("d", Alive, 0),
+        ];
+        assert!(names(&workers).is_empty());
+        workers[2].state = Alive;
+        assert_eq!(names(&workers), ["a"], "one of them has refuted it");
+        workers[2] = member("c", Suspect, 4_000);
+        assert_eq!(names(&workers), ["a"], "that is another matter");
     }
 
     #[test]

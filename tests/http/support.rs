@@ -109,7 +109,7 @@ impl Setup {
             advertise: self.peer.to_string(),
             bootstrap: self.bootstrap,
             timing: self.timing,
-            lifeline: None,
+            lifeline: Some(raft::Lifeline::lan()),
             segment_bytes: 1 << 20,
             snapshot_log_bytes: 64 << 20,
             kept_entries: 1000,

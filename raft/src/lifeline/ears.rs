@@ -29,13 +29,15 @@ struct Ear {
     /// Whether it has answered a ping since this voter began to listen. Without, there is no doubt:
     /// it may keep no lifeline at all.
     has_answered: bool,
-    /// Ticks since the last sign of life.
+    /// Ticks since the last sign of life: a pong, an append or a heartbeat.
     silent_ticks: u32,
+    /// Ticks since the last pong. Only a pong shows that the peer hears this voter, too.
+    unanswered_ticks: u32,
     /// Ticks since a witness doubted it, if no sign of life has come since.
     witnessed_ticks: Option<u32>,
     /// A connection was refused since it last answered: its process is gone, its kernel is not.
     is_refused: bool,
-    /// Its machine has taken a connection since its last sign of life.
+    /// Its machine has taken a connection since its last pong.
     takes_connections: bool,
     /// The term of the vote with which its present run began. What it led in that term or before, an
     /// earlier run led, and nobody does any more.
@@ -67,6 +69,7 @@ impl Ears {
     pub(crate) fn on_tick(&mut self, append: Option<(PeerId, Instant)>) {
         for ear in self.peers.values_mut() {
             ear.silent_ticks = ear.silent_ticks.saturating_add(1);
+            ear.unanswered_ticks = ear.unanswered_ticks.saturating_add(1);
             ear.witnessed_ticks = ear.witnessed_ticks.map(|ticks| ticks.saturating_add(1));
         }
         let newest = append.filter(|_| append != self.last_append);
@@ -79,9 +82,10 @@ impl Ears {
     /// A peer answered a ping.
     pub(crate) fn on_pong(&mut self, from: PeerId, opened_in: u64) {
         self.on_sign(from);
-        if let Some(ear) = self.peers.get_mut(&from) {
+        self.with(from, |ear| {
             (ear.has_answered, ear.is_refused, ear.opened_in) = (true, false, opened_in);
-        }
+            (ear.unanswered_ticks, ear.takes_connections) = (0, false);
+        });
     }
 
     /// A peer refused a connection.
@@ -114,11 +118,28 @@ impl Ears {
             Some(Suspicion::Refused)
         } else if term <= ear.opened_in {
             Some(Suspicion::Restarted)
-        } else if ear.silent_ticks >= self.limit || is_witnessed {
+        } else if ear.silent_ticks >= self.limit
+            || ear.unanswered_ticks >= self.deaf_limit()
+            || is_witnessed
+        {
             Some(Suspicion::Silent { takes_connections: ear.takes_connections })
         } else {
             None
         }
+    }
+
+    /// Appends may go on to come from a peer that hears nobody any more (a cut in one direction), and
+    /// from one whose lifelines starve while its Raft does not. So they count for a while.
+    fn deaf_limit(&self) -> u32 {
+        self.limit + self.limit.div_ceil(2)
+    }
+
+    /// The peers that answer pings at present: whoever of them leads is listened to.
+    pub(crate) fn heard(&self) -> BTreeSet<PeerId> {
+        let is_heard = |ear: &Ear| {
+            ear.has_answered && !ear.is_refused && ear.unanswered_ticks < self.deaf_limit()
+        };
+        self.peers.iter().filter(|(_, ear)| is_heard(ear)).map(|(id, _)| *id).collect()
     }
 
     fn on_sign(&mut self, from: PeerId) {
@@ -126,7 +147,6 @@ impl Ears {
         self.with(from, |ear| {
             ear.silent_ticks = 0;
             ear.witnessed_ticks = None;
-            ear.takes_connections = false;
         });
     }
 
@@ -174,13 +194,26 @@ mod tests {
     fn appends_are_signs_of_life_each_counted_once() {
         let mut ears = ears();
         let append = Some((LEADER, Instant::now()));
-        tick(&mut ears, 7);
+        tick(&mut ears, 3);
         ears.on_tick(append);
-        assert_eq!(ears.doubt(LEADER, TERM), None);
-        for _ in 0..8 {
+        for _ in 0..7 {
             ears.on_tick(append);
         }
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+        ears.on_tick(append);
         assert_eq!(ears.doubt(LEADER, TERM), SILENT, "it was the same append all the time");
+    }
+
+    #[test]
+    fn appends_alone_count_for_half_as_long_again_as_the_silence() {
+        let mut ears = ears();
+        let append = || Some((LEADER, Instant::now()));
+        for _ in 0..11 {
+            ears.on_tick(append());
+        }
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+        ears.on_tick(append());
+        assert_eq!(ears.doubt(LEADER, TERM), SILENT, "it does not hear this voter");
     }
 
     #[test]

@@ -125,6 +125,11 @@ impl<S: StateMachine> Lifelines<S> {
         }
     }
 
+    /// The other voters that answer pings at present.
+    pub(crate) fn heard(&self) -> BTreeSet<PeerId> {
+        self.ears().heard()
+    }
+
     async fn run(
         self: Arc<Self>,
         watcher: Watcher<S>,
