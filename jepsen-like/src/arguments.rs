@@ -141,6 +141,10 @@ pub(crate) enum FaultWord {
     WorkerStop,
     /// The agent that holds a job is cut off from everybody.
     WorkerCut,
+    /// `kill -9` of the agent that holds a job, which is started again at once.
+    WorkerRestart,
+    /// A second agent under the name of the one that holds a job.
+    WorkerTwin,
     /// Every one, idle and under load.
     All,
 }
@@ -162,6 +166,8 @@ impl FaultWord {
             Self::WorkerKill => of_workers(Fault::Kill),
             Self::WorkerStop => of_workers(Fault::Stop),
             Self::WorkerCut => of_workers(Fault::Partition),
+            Self::WorkerRestart => of_workers(Fault::Restart),
+            Self::WorkerTwin => of_workers(Fault::Twin),
             Self::All => None,
         }
     }

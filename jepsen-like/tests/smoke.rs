@@ -56,7 +56,6 @@ fn a_leader_is_killed_twice_and_both_times_there_is_another() {
         // Void: the machine was so busy that the writer came too late to have seen a gap.
         let outcome = trial["outcome"]["outcome"].as_str().expect("a trial has an outcome");
         assert!(matches!(outcome, "measured" | "void"), "{trial:#}");
-        assert_eq!(trial["cause"], "crash", "{trial:#}");
         assert_ne!(trial["successor"], trial["node"], "{trial:#}");
         assert!(trial["gap_ms"].as_f64().is_some_and(|gap| gap > 0.0), "{trial:#}");
     }

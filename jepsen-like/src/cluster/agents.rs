@@ -17,6 +17,8 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     pub(crate) address: Ipv4Addr,
     pub(crate) process: Option<Process>,
+    /// Another one under its name.
+    twin: Option<Process>,
     orders: Orders,
 }
 
@@ -42,12 +44,31 @@ impl Cluster {
             Some(hub) => hub.add_leg(&name, FIRST_LEG - 1 + number)?,
             None => Ipv4Addr::LOCALHOST,
         };
-        self.agents.push(Agent { name, address, process: None, orders });
+        self.agents.push(Agent { name, address, process: None, twin: None, orders });
         self.start_agent(self.agents.len() - 1)
     }
 
     /// Starts an agent again, under its name.
     pub(crate) fn start_agent(&mut self, index: usize) -> Result<(), Failure> {
+        self.agents[index].process = Some(self.agent_process(index)?);
+        Ok(())
+    }
+
+    /// Starts another agent under the name of one that lives.
+    pub(crate) fn start_twin(&mut self, victim: Victim) -> Result<(), Failure> {
+        let Victim::Agent(index) = victim else { unreachable!("only agents have twins") };
+        self.agents[index].twin = Some(self.agent_process(index)?);
+        Ok(())
+    }
+
+    /// The twin takes the place of the agent.
+    pub(crate) fn keep_twin(&mut self, victim: Victim) {
+        let Victim::Agent(index) = victim else { unreachable!("only agents have twins") };
+        let agent = &mut self.agents[index];
+        agent.process = agent.twin.take();
+    }
+
+    fn agent_process(&self, index: usize) -> Result<Process, Failure> {
         let agent = &self.agents[index];
         let log_path = self.log_path(&agent.name);
         let log = fs::OpenOptions::new()
@@ -67,9 +88,7 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        let process = Process::start(&mut command, &self.sweeper)?;
-        self.agents[index].process = Some(process);
-        Ok(())
+        Process::start(&mut command, &self.sweeper)
     }
 }
 

@@ -20,6 +20,9 @@ const SIGNAL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a node may take to leave after SIGTERM: its drain's 10 s, and what follows.
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 
+/// What an agent exits with that another one of its name has taken over from.
+const SUPERSEDED: i32 = 4;
+
 /// What happens to a node, or to an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,6 +41,10 @@ pub(crate) enum Fault {
     TcpCut,
     /// SIGTERM: it leaves in order.
     Term,
+    /// `kill -9` of an agent that is started again at once, under its name.
+    Restart,
+    /// A second agent is started under the name of one that lives.
+    Twin,
 }
 
 /// To whom.
@@ -86,6 +93,8 @@ impl Fault {
             Self::OneWayIn => "oneway-in",
             Self::TcpCut => "tcp-cut",
             Self::Term => "term",
+            Self::Restart => "restart",
+            Self::Twin => "twin",
         }
     }
 
@@ -102,23 +111,23 @@ impl Fault {
         epoch: Instant,
     ) -> Result<Injected, Failure> {
         let begun = epoch.elapsed();
-        if let Some(signal) = self.signal() {
-            cluster.process_of(victim)?.signal(signal)?;
-        } else {
-            let rules = self.rules(cluster, victim);
-            let hub = cluster.hub.as_mut().expect("faults of the network are given a hub");
-            hub.set(rules)?;
+        match self {
+            Self::Kill => cluster.process_of(victim)?.signal(Signal::KILL)?,
+            Self::Stop => cluster.process_of(victim)?.signal(Signal::STOP)?,
+            Self::Term => cluster.process_of(victim)?.signal(Signal::TERM)?,
+            Self::Restart => {
+                cluster.process_of(victim)?.signal(Signal::KILL)?;
+                // Dropping its process reaps it.
+                cluster.restart(victim)?;
+            }
+            Self::Twin => cluster.start_twin(victim)?,
+            Self::Partition | Self::OneWayOut | Self::OneWayIn | Self::TcpCut => {
+                let rules = self.rules(cluster, victim);
+                let hub = cluster.hub.as_mut().expect("faults of the network are given a hub");
+                hub.set(rules)?;
+            }
         }
         Ok(Injected { fault: self, victim, begun, in_force: epoch.elapsed() })
-    }
-
-    const fn signal(self) -> Option<Signal> {
-        match self {
-            Self::Kill => Some(Signal::KILL),
-            Self::Stop => Some(Signal::STOP),
-            Self::Term => Some(Signal::TERM),
-            Self::Partition | Self::OneWayOut | Self::OneWayIn | Self::TcpCut => None,
-        }
     }
 
     fn rules(self, cluster: &Cluster, victim: Victim) -> Vec<Rule> {
@@ -160,7 +169,25 @@ impl Injected {
                     other => Evidence::Misbehaved(format!("after SIGTERM it {}", ending(other))),
                 })
             }
-            _ => packets_lost(cluster),
+            Fault::Restart => {
+                let state = cluster.process_of(self.victim)?.state();
+                Ok(match state {
+                    Some('R' | 'S' | 'D') => Evidence::InForce,
+                    other => {
+                        Evidence::Misbehaved(format!("started again it is in state {other:?}"))
+                    }
+                })
+            }
+            Fault::Twin => {
+                let status = cluster.process_of(self.victim)?.wait_exit(LEAVE_LIMIT);
+                Ok(match status {
+                    Some(status) if status.code() == Some(SUPERSEDED) => Evidence::InForce,
+                    other => Evidence::Misbehaved(format!("beside its twin it {}", ending(other))),
+                })
+            }
+            Fault::Partition | Fault::OneWayOut | Fault::OneWayIn | Fault::TcpCut => {
+                packets_lost(cluster)
+            }
         }
     }
 
@@ -169,7 +196,14 @@ impl Injected {
         match self.fault {
             Fault::Kill | Fault::Term => cluster.restart(self.victim),
             Fault::Stop => cluster.process_of(self.victim)?.signal(Signal::CONT),
-            _ => cluster.hub.as_mut().expect("the fault was made with it").heal(),
+            Fault::Restart => Ok(()),
+            Fault::Twin => {
+                cluster.keep_twin(self.victim);
+                Ok(())
+            }
+            Fault::Partition | Fault::OneWayOut | Fault::OneWayIn | Fault::TcpCut => {
+                cluster.hub.as_mut().expect("the fault was made with it").heal()
+            }
         }
     }
 }

@@ -34,6 +34,8 @@ impl Row {
         match (self.target, &self.faults[..]) {
             (Target::Worker, [Fault::Kill]) => "worker-kill",
             (Target::Worker, [Fault::Stop]) => "worker-stop",
+            (Target::Worker, [Fault::Restart]) => "worker-restart",
+            (Target::Worker, [Fault::Twin]) => "worker-twin",
             (Target::Worker, _) => "worker-cut",
             (_, [fault]) => fault.name(),
             _ => "oneway",

@@ -62,7 +62,7 @@ pub(crate) fn matrix(arguments: &MatrixArgs) -> Result<u8, Failure> {
             }
         }
     }
-    for fault in [Fault::Kill, Fault::Stop, Fault::Partition] {
+    for fault in [Fault::Kill, Fault::Stop, Fault::Partition, Fault::Restart, Fault::Twin] {
         let (faults, goal) = (vec![fault], arguments.gap_goal);
         orders.push(Order { faults, target: Target::Worker, load: 0, trials, goal });
     }
