@@ -23,7 +23,12 @@ struct Agent {
 impl Agent {
     /// Starts an agent whose command says who has it, and runs for long.
     fn holding(cluster: &Cluster, name: &str) -> Self {
-        let mark = cluster.directory.path().join(format!("{name}.pid"));
+        Self::holding_again(cluster, name, 1)
+    }
+
+    /// The same, when it is not the first of its name.
+    fn holding_again(cluster: &Cluster, name: &str, run: u32) -> Self {
+        let mark = cluster.directory.path().join(format!("{name}-{run}.pid"));
         let path = mark.display();
         let script = format!("echo $$ > {path}.new; mv {path}.new {path}; exec sleep 600");
         Self::start(cluster, name, &script, mark)
@@ -174,4 +179,38 @@ fn agents_that_fall_together_keep_their_leases() {
     // The first to be missed may have been alone for a moment.
     assert!(held.count() >= 1);
     assert_eq!(job(&cluster, "h4")["state"], "running");
+}
+
+// Situation: an agent is killed and started again at once; then one more is started under its name.
+// Claim: the newest session has the job each time, the one before it none, and another agent's lease
+// is never touched.
+#[test]
+fn the_newest_session_of_a_name_has_its_jobs_and_nobody_else_loses_any() {
+    let cluster = Cluster::of_three();
+    add(&cluster, "steady");
+    let steady = Agent::holding(&cluster, "steady");
+    until(&cluster, "steady", "running");
+    add(&cluster, "a");
+    let mut first = Agent::holding(&cluster, "w");
+    until(&cluster, "a", "running");
+    let held_by = |attempts: usize| {
+        cluster.eventually(&format!("attempt {attempts} runs"), || {
+            let job = job(&cluster, "a");
+            let ends = job["attempts"].as_array()?;
+            (ends.len() == attempts && job["state"] == "running").then(|| job.clone())
+        })
+    };
+    first.kill();
+    let mut second = Agent::holding_again(&cluster, "w", 2);
+    let job_then = held_by(2);
+    assert_eq!(job_then["attempts"][0]["end"], "worker_down", "{job_then}");
+    let third = Agent::holding_again(&cluster, "w", 3);
+    let job_then = held_by(3);
+    assert_eq!(job_then["attempts"][1]["end"], "worker_down", "{job_then}");
+    let code = second.child.wait().expect("it ends").code();
+    assert_eq!(code, Some(4), "its name was taken over");
+    let untouched = job(&cluster, "steady");
+    assert_eq!(untouched["state"], "running");
+    assert_eq!(untouched["attempts"].as_array().map(Vec::len), Some(1), "{untouched}");
+    drop((steady, third));
 }

@@ -188,3 +188,22 @@ fn a_removed_voter_that_is_started_again_disturbs_nobody_and_says_so() {
         (Some(0), "added\n".to_owned())
     );
 }
+
+// Situation: a follower is told to lead. Claim: the leader hands over to it, and everybody says why.
+#[test]
+fn a_voter_that_is_told_to_start_leads() {
+    let cluster = three_and(0);
+    let wanted = (cluster.leader() + 1) % 3;
+    let label = cluster.voters[wanted].label.clone();
+    change(&cluster, wanted, "/election/start", &json!({}));
+    cluster.eventually("it leads", || (cluster.leader() == wanted).then_some(()));
+    for voter in &cluster.voters {
+        let at = std::slice::from_ref(&voter.http);
+        cluster.eventually("everybody knows, and why", || {
+            let (_, status) = Caller::to(at).insist("GET", "/election/status", None);
+            let cause = &status["changes"][0]["cause"];
+            (status["leader_id"] == label.as_str() && (cause == "start" || cause == "transfer"))
+                .then_some(())
+        });
+    }
+}

@@ -3,17 +3,15 @@
 //! Most of these run in one thread, on a network and on disks in memory, in a time that passes when
 //! nobody has anything to do: what takes so many milliseconds there takes as many on every machine.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use raft::{
-    Lifeline, Options, Role, Suspicion, Timing,
-    disk::{Loss, MemoryDisk},
-};
-use tokio::time::{Instant, sleep, timeout};
+use raft::{Lifeline, Options, Role, Suspicion, Timing};
+use tokio::time::{sleep, timeout};
 
 use crate::{
-    cluster::{Node, PATIENCE, converged, eventually, fresh, leader, three_with, write},
-    switchboard::{Link, Switchboard},
+    cluster::{Node, PATIENCE, converged, eventually, leader, three_with, write},
+    switchboard::Link,
+    wired::Wired,
 };
 
 /// The timers that the lifeline is measured against.
@@ -26,70 +24,6 @@ fn with_lifeline(timing: Timing) -> impl Fn(&mut Options) {
     move |options| {
         options.timing = timing;
         options.lifeline = Some(Lifeline::lan());
-    }
-}
-
-/// Voters on one switchboard.
-struct Wired {
-    nodes: Vec<Node>,
-    switchboard: Switchboard,
-}
-
-impl Wired {
-    async fn start(count: usize, change: impl Fn(&mut Options)) -> Self {
-        let mut nodes = fresh(count, count, count);
-        let switchboard = Switchboard::default();
-        for (seed, node) in (1..).zip(&mut nodes) {
-            change(&mut node.options);
-            node.disk = Arc::new(MemoryDisk::new(Loss::Lose, seed));
-            node.net = switchboard.net(node.options.listen);
-            node.start().await;
-        }
-        let wired = Self { nodes, switchboard };
-        write(&wired.nodes, "first").await;
-        // Lines are drawn when the configuration is known, and answered at once.
-        sleep(Duration::from_millis(100)).await;
-        wired
-    }
-
-    async fn leader(&self) -> usize {
-        leader(&self.nodes).await
-    }
-
-    fn set(&self, from: usize, to: usize, link: Link) {
-        let address = |at: usize| self.nodes[at].options.listen;
-        self.switchboard.set(address(from), address(to), link);
-    }
-
-    /// Changes all that a node sends and receives.
-    fn set_all(&self, node: usize, link: Link) {
-        for other in (0..self.nodes.len()).filter(|other| *other != node) {
-            self.set(node, other, link);
-            self.set(other, node, link);
-        }
-    }
-
-    /// Waits until one of these leads, and returns which, after how long, and the suspicion by which
-    /// it was elected.
-    async fn successor(&self, of: &[usize]) -> (usize, Duration, Option<Suspicion>) {
-        let began = Instant::now();
-        let leads = |at: &&usize| self.nodes[**at].status().role == Role::Leader;
-        let found = async {
-            loop {
-                if let Some(at) = of.iter().find(leads) {
-                    return *at;
-                }
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let at = timeout(PATIENCE, found).await.expect("not in time: a successor");
-        let status = self.nodes[at].status();
-        let stood = status.stood.filter(|stood| stood.term == status.term);
-        (at, began.elapsed(), stood.map(|stood| stood.suspicion))
-    }
-
-    fn terms(&self) -> Vec<u64> {
-        self.nodes.iter().map(|node| node.status().term).collect()
     }
 }
 

@@ -15,3 +15,4 @@ mod replication;
 mod strangers;
 mod switchboard;
 mod voters;
+mod wired;

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use raft::{Bootstrap, Change, ChangeError, ChangeState, Changed, Role};
+use raft::{Bootstrap, Change, ChangeError, ChangePhase, ChangeState, Changed, Role};
 use tokio::time::timeout;
 
-use crate::cluster::{Node, PATIENCE, converged, eventually, free_port, leader, three, write};
+use crate::{
+    cluster::{Node, PATIENCE, converged, eventually, free_port, leader, three, three_with, write},
+    switchboard::Link,
+    wired::Wired,
+};
 
 /// A node that waits to be taken in.
 async fn waiting(label: &str) -> Node {
@@ -220,4 +224,64 @@ async fn leadership_is_handed_to_the_voter_that_is_named() {
     assert_eq!(leader(&nodes).await, wanted);
     let refused = nodes[wanted].replica().hand_over_to("nobody", Duration::ZERO).await;
     assert_eq!(refused, Err(ChangeError::NoSuchVoter { label: "nobody".to_owned() }));
+}
+
+// Situation: a leader appends the joint configuration of a removal, all have it, and the leader is cut
+// off before it hears so. Claim: whoever leads next finishes the change without being asked.
+#[tokio::test(start_paused = true)]
+async fn a_joint_configuration_that_a_leader_left_is_finished_by_the_next() {
+    let wired = Wired::start(5, |_| {}).await;
+    let at = wired.leader().await;
+    let followers: Vec<usize> = (0..5).filter(|node| *node != at).collect();
+    let out = followers[3];
+    let label = wired.nodes[out].options.label.clone();
+    let last = |node: usize| wired.nodes[node].status().last_log_index;
+    let before = last(at);
+    converged(&wired.nodes, before).await;
+    let mut change_there = wired.nodes[at].replica().change_voters(remove(&label)).unwrap();
+    let is_committing = |state: &ChangeState| match state {
+        ChangeState::Underway(progress) => progress.phase == ChangePhase::Committing,
+        ChangeState::Ended(_) => false,
+    };
+    change_there.wait_for(is_committing).await.unwrap();
+    for follower in &followers {
+        wired.set(*follower, at, Link::Held);
+    }
+    eventually("all have it", || followers.iter().all(|node| last(*node) > before)).await;
+    assert_eq!(voters(&wired.nodes[at]).len(), 5, "it is not through");
+    wired.set_all(at, Link::Refused);
+    let rest: Vec<&str> =
+        (0..5).filter(|node| *node != out).map(|node| &*wired.nodes[node].options.label).collect();
+    eventually("the change is finished", || {
+        followers[..3].iter().all(|node| voters(&wired.nodes[*node]) == rest)
+    })
+    .await;
+    wired.set_all(at, Link::Up);
+    assert!(change(&wired.nodes, &remove(&label)).await.is_ok());
+    let staying: Vec<_> = (0..5).filter(|node| *node != out).collect();
+    eventually("nobody learns from the voters any more", || {
+        staying.iter().all(|node| wired.nodes[*node].status().learners.is_empty())
+    })
+    .await;
+}
+
+// Situation: no log reaches back to the beginning any more. Claim: a newcomer is caught up by a
+// snapshot, and is a voter that has everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_behind_every_log_becomes_a_voter_by_a_snapshot() {
+    let mut nodes = three_with(|options| options.kept_entries = 10).await;
+    for number in 0..100 {
+        write(&nodes, &format!("{number}")).await;
+    }
+    for node in &nodes {
+        assert!(node.replica().snapshot().await.unwrap() >= 90);
+    }
+    let newcomer = waiting("n3").await;
+    let added = add(&newcomer);
+    nodes.push(newcomer);
+    assert_eq!(change(&nodes[..3], &added).await, MADE);
+    assert!(nodes[3].status().snapshot_index >= 90);
+    let written = write(&nodes, "after").await;
+    converged(&nodes, written.index).await;
+    assert_eq!(nodes[3].register().writes, 101);
 }
