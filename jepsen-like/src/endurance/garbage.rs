@@ -14,14 +14,14 @@ use super::{
     flood::{self, Flood, Sent},
     forgery::Kind,
     metrics,
-    traffic::Orders,
-    traffic::Traffic,
+    traffic::{Orders, Traffic},
+    wait::{last, pause},
 };
 use crate::{
     cluster::{Cluster, Stranger, Victim, resident_bytes},
     exit::Failure,
     network::Tap,
-    setup::{Setup, print, tell},
+    setup::{Setup, print},
 };
 
 /// Between two writes of the writer: few, for what is written is memory too.
@@ -67,7 +67,7 @@ fn run(
     let writer = (leader + 1) % cluster.nodes.len();
     let orders = Orders { writers: vec![writer], every: WRITE_EVERY, load: 0 };
     let traffic = Traffic::start(cluster, setup.seed, &orders)?;
-    super::pause(WARM_UP);
+    pause(WARM_UP);
 
     let before = look(cluster);
     let begun = Instant::now();
@@ -79,7 +79,7 @@ fn run(
     };
     let flood = Flood::start(orders, tap)?;
     let time = Duration::from_secs(arguments.seconds.into());
-    super::last(time, &traffic, arguments.cluster.verbose, |line| tell(&line));
+    last(time, &traffic, arguments.cluster.verbose);
     let sent = flood.finish();
     let seconds = begun.elapsed().as_secs_f64();
     let after = look(cluster);
@@ -114,7 +114,7 @@ fn listen(tap: &Tap, nodes: &[SocketAddrV4], stranger: &Stranger) {
     let senders = || nodes.iter().map(|node| *node.ip()).chain([stranger.address]);
     let deadline = Instant::now() + LISTEN_LIMIT;
     while senders().any(|sender| tap.of(sender).len() < HEARD_MIN) && Instant::now() < deadline {
-        super::pause(Duration::from_millis(50));
+        pause(Duration::from_millis(50));
     }
 }
 

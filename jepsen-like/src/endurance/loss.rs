@@ -10,8 +10,8 @@ use super::{
     Check, LossArgs, Report,
     check::{as_number, percent},
     leases::Leases,
-    traffic::Orders,
-    traffic::Traffic,
+    traffic::{Orders, Traffic},
+    wait::pause,
 };
 use crate::{
     chance::Chance,
@@ -120,7 +120,7 @@ fn kill_again_and_again(
         if left.is_zero() {
             break;
         }
-        super::pause(left.min(KILL_EVERY));
+        pause(left.min(KILL_EVERY));
     }
     Ok(trials)
 }

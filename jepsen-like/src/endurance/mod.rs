@@ -23,6 +23,7 @@ mod refuse_pair;
 mod report;
 mod soak;
 mod traffic;
+mod wait;
 mod watch;
 
 pub(crate) use arguments::{GarbageArgs, LossArgs, Pair, RefusePairArgs, SoakArgs};
@@ -32,32 +33,3 @@ pub(crate) use loss::loss;
 pub(crate) use refuse_pair::refuse_pair;
 pub(crate) use report::Report;
 pub(crate) use soak::soak;
-
-use std::time::{Duration, Instant};
-
-use traffic::Traffic;
-
-/// Between two lines of progress.
-const TELL_EVERY: Duration = Duration::from_secs(10);
-
-/// Lets traffic go on for so long, and tells how it stands.
-fn last(time: Duration, traffic: &Traffic, is_verbose: bool, tell: impl Fn(String)) {
-    let begun = Instant::now();
-    while let Some(left) = time.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
-        pause(left.min(TELL_EVERY));
-        if is_verbose {
-            let seen = traffic.watch().so_far();
-            tell(format!(
-                "  {:.0} s: {} elections, {} changes of members",
-                begun.elapsed().as_secs_f64(),
-                seen.elections.count(),
-                seen.members.count()
-            ));
-        }
-    }
-}
-
-/// Lets time pass: traffic goes on meanwhile.
-fn pause(time: Duration) {
-    std::thread::sleep(time);
-}

@@ -3,12 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Check, Pair, RefusePairArgs, Report, traffic::Orders, traffic::Traffic};
+use super::{
+    Check, Pair, RefusePairArgs, Report,
+    traffic::{Orders, Traffic},
+    wait::last,
+};
 use crate::{
     cluster::{Cluster, Victim},
     exit::Failure,
     network::{Effect, Rule},
-    setup::{Setup, print, tell},
+    setup::{Setup, print},
 };
 
 /// Between two writes of each writer; there is one for each node.
@@ -28,7 +32,7 @@ pub(crate) fn refuse_pair(arguments: &RefusePairArgs) -> Result<u8, Failure> {
         let traffic = Traffic::start(cluster, setup.seed, &orders)?;
         let begun = Instant::now();
         set(cluster, pair)?;
-        super::last(arguments.minutes, &traffic, arguments.cluster.verbose, |line| tell(&line));
+        last(arguments.minutes, &traffic, arguments.cluster.verbose);
         let seconds = begun.elapsed().as_secs_f64();
         let refused = evidence(cluster)?;
         let outcome = traffic.finish();

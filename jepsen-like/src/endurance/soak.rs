@@ -2,10 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Report, SoakArgs, burners::Burners, traffic::Orders, traffic::Traffic};
+use super::{
+    Report, SoakArgs,
+    burners::Burners,
+    traffic::{Orders, Traffic},
+    wait::last,
+};
 use crate::{
     exit::Failure,
-    setup::{Setup, print, tell},
+    setup::{Setup, print},
 };
 
 /// Between two writes of the one whose latency is told.
@@ -22,7 +27,7 @@ pub(crate) fn soak(arguments: &SoakArgs) -> Result<u8, Failure> {
         let traffic = Traffic::start(cluster, setup.seed, &orders)?;
         let burners = Burners::start(arguments.burn, &setup.sweeper)?;
         let begun = Instant::now();
-        super::last(arguments.minutes, &traffic, arguments.cluster.verbose, |line| tell(&line));
+        last(arguments.minutes, &traffic, arguments.cluster.verbose);
         let seconds = begun.elapsed().as_secs_f64();
         let burnt = burners.check();
         drop(burners);
