@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::failover::{Fault, GapGoal, Target};
+use crate::{
+    endurance::{GarbageArgs, LossArgs, RefusePairArgs, SoakArgs},
+    failover::{Fault, GapGoal, Target},
+};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 valid, every goal met; 1 a promise was broken or a goal missed; 2 something was not put
@@ -29,6 +32,14 @@ pub(crate) enum Verb {
     Failover(FailoverArgs),
     /// Every fault of the table, idle and under load; the same as `failover --fault all`.
     FailoverMatrix(MatrixArgs),
+    /// Keep a cluster busy for long, with its cores burnt by others if need be: nobody is elected.
+    Soak(SoakArgs),
+    /// Lose a share of all datagrams: no vote, no leadership and next to no lease goes with them.
+    Loss(LossArgs),
+    /// Have two voters refuse each other's TCP: at most one election comes of it.
+    RefusePair(RefusePairArgs),
+    /// Send every node datagrams that are none of the cluster's: nobody's state changes, memory stays.
+    Garbage(GarbageArgs),
     /// What the harness starts for itself: reads what to clean up, and does so when its input ends.
     #[command(hide = true)]
     Sweep,
@@ -124,22 +135,39 @@ pub(crate) enum FaultWord {
     TcpCut,
     /// SIGTERM.
     Term,
+    /// `kill -9` of the agent that holds a job.
+    WorkerKill,
+    /// SIGSTOP of the agent that holds a job.
+    WorkerStop,
+    /// The agent that holds a job is cut off from everybody.
+    WorkerCut,
+    /// `kill -9` of the agent that holds a job, which is started again at once.
+    WorkerRestart,
+    /// A second agent under the name of the one that holds a job.
+    WorkerTwin,
     /// Every one, idle and under load.
     All,
 }
 
 impl FaultWord {
-    /// The faults that trials take in turn; `None`: the whole table.
-    pub(crate) fn faults(self) -> Option<Vec<Fault>> {
+    /// The faults that trials take in turn, and whether they are of workers; `None`: the whole table.
+    pub(crate) fn faults(self) -> Option<(Vec<Fault>, bool)> {
+        let of_nodes = |faults: &[Fault]| Some((faults.to_vec(), false));
+        let of_workers = |fault| Some((vec![fault], true));
         match self {
-            Self::Kill => Some(vec![Fault::Kill]),
-            Self::Stop => Some(vec![Fault::Stop]),
-            Self::Partition => Some(vec![Fault::Partition]),
-            Self::Oneway => Some(vec![Fault::OneWayOut, Fault::OneWayIn]),
-            Self::OnewayOut => Some(vec![Fault::OneWayOut]),
-            Self::OnewayIn => Some(vec![Fault::OneWayIn]),
-            Self::TcpCut => Some(vec![Fault::TcpCut]),
-            Self::Term => Some(vec![Fault::Term]),
+            Self::Kill => of_nodes(&[Fault::Kill]),
+            Self::Stop => of_nodes(&[Fault::Stop]),
+            Self::Partition => of_nodes(&[Fault::Partition]),
+            Self::Oneway => of_nodes(&[Fault::OneWayOut, Fault::OneWayIn]),
+            Self::OnewayOut => of_nodes(&[Fault::OneWayOut]),
+            Self::OnewayIn => of_nodes(&[Fault::OneWayIn]),
+            Self::TcpCut => of_nodes(&[Fault::TcpCut]),
+            Self::Term => of_nodes(&[Fault::Term]),
+            Self::WorkerKill => of_workers(Fault::Kill),
+            Self::WorkerStop => of_workers(Fault::Stop),
+            Self::WorkerCut => of_workers(Fault::Partition),
+            Self::WorkerRestart => of_workers(Fault::Restart),
+            Self::WorkerTwin => of_workers(Fault::Twin),
             Self::All => None,
         }
     }
@@ -171,9 +199,17 @@ mod tests {
                      follower --gap-goal none -o json";
         let arguments = Arguments::try_parse_from(words.split_whitespace()).unwrap();
         let Verb::Failover(failover) = arguments.verb else { panic!("it is failover") };
-        assert_eq!(failover.fault.faults(), Some(vec![Fault::OneWayOut, Fault::OneWayIn]));
+        assert_eq!(failover.fault.faults(), Some((vec![Fault::OneWayOut, Fault::OneWayIn], false)));
         assert_eq!((failover.cluster.nodes, failover.load), (5, 64));
         assert_eq!(failover.gap_goal, GapGoal::None);
+    }
+
+    #[test]
+    fn every_fault_has_a_word() {
+        for word in FaultWord::value_variants() {
+            let faults = word.faults().map(|(faults, _)| faults.len());
+            assert_eq!(faults.is_none(), *word == FaultWord::All, "{word:?}");
+        }
     }
 
     #[test]

@@ -1,23 +1,26 @@
 //! `jepsen-like`: judges recorded histories, and makes faults in clusters of real processes.
 //!
 //! ```text
-//!   arguments ─▶ failover ─┬─▶ cluster ──▶ processes, in namespaces of network
-//!                          ├─▶ traffic ──▶ http ──▶ the surviving nodes
-//!                          └─▶ measure ──▶ table           sweeper: what is left behind goes
+//!   arguments ─▶ setup ─▶ failover  ─┬─▶ cluster ──▶ processes, in namespaces of network
+//!                         endurance ─┼─▶ traffic ──▶ http ──▶ the surviving nodes
+//!                                    └─▶ measure ──▶ table          sweeper: what is left behind goes
 //! ```
 
 mod arguments;
 mod chance;
 mod check;
 mod cluster;
+mod endurance;
 mod exit;
 mod failover;
 mod http;
 mod measure;
 mod network;
+mod setup;
 mod sweeper;
 mod table;
 mod traffic;
+mod verdict;
 
 use std::{
     io::{self, Write as _},
@@ -50,6 +53,10 @@ fn run(verb: &Verb) -> Result<u8, Failure> {
         Verb::Check { file } => check::check(file),
         Verb::Failover(arguments) => failover::failover(arguments),
         Verb::FailoverMatrix(arguments) => failover::matrix(arguments),
+        Verb::Soak(arguments) => endurance::soak(arguments),
+        Verb::Loss(arguments) => endurance::loss(arguments),
+        Verb::RefusePair(arguments) => endurance::refuse_pair(arguments),
+        Verb::Garbage(arguments) => endurance::garbage(arguments),
         Verb::Sweep => {
             sweeper::sweep(io::stdin().lock());
             Ok(exit::VALID)

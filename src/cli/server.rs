@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use membership::{Keyring, KeyringError, Profile};
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpSocket, UdpSocket},
     sync::oneshot,
 };
 use ulid::Ulid;
@@ -49,8 +49,8 @@ impl Server {
         disk: Arc<dyn raft::Disk>,
     ) -> Result<Self, Failure> {
         let gossip = gossip(config)?;
-        let http_port = reserve("listen", config.listen).await?;
-        drop(reserve("peer_listen", config.peer_listen).await?);
+        let http_port = reserve("listen", config.listen)?;
+        drop(reserve("peer_listen", config.peer_listen)?);
         if gossip.is_some() {
             drop(reserve_datagrams(config.peer_listen).await?);
         }
@@ -65,11 +65,15 @@ impl Server {
         }
         let (stop_http, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
-        match http::serve_on(http_port, http_options(config, console), handle.clone(), shutdown) {
+        let served = listen(http_port, config.listen).and_then(|listener| {
+            http::serve_on(listener, http_options(config, console), handle.clone(), shutdown)
+                .map_err(|error| Failure::new(Exit::USAGE, "listen", error.to_string()))
+        });
+        match served {
             Ok(http) => Ok(Self { handle, archive, http, stop_http }),
-            Err(error) => {
+            Err(failure) => {
                 handle.stop().await;
-                Err(Failure::new(Exit::USAGE, "listen", error.to_string()))
+                Err(failure)
             }
         }
     }
@@ -79,10 +83,13 @@ impl Server {
         self.handle.failed().await
     }
 
-    /// Hands leadership over, answers what is under way, and stops.
+    /// Hands leadership over, answers what is under way, and stops. Requests are served until the last
+    /// connection is closed, most of the time through whoever leads then.
     pub(super) async fn stop(self) {
+        self.handle.leave().await;
         let _ = self.stop_http.send(());
-        tokio::join!(self.handle.stop(), self.http.stopped());
+        self.http.stopped().await;
+        self.handle.stop().await;
         if let Some(archive) = self.archive {
             let closed = tokio::task::spawn_blocking(move || archive.close(ARCHIVE_PATIENCE)).await;
             if !matches!(closed, Ok(true)) {
@@ -92,10 +99,27 @@ impl Server {
     }
 }
 
-/// Binds a port that the node will need, to learn before anything is written that it can.
-async fn reserve(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| cannot_listen(key, &address.to_string(), &error))
+/// How many connections may wait to be accepted, as far as the kernel lets them.
+const BACKLOG: u32 = 1024;
+
+/// Binds a port that the node will need, to learn before anything is written that it can. Nobody listens
+/// there yet: until the node is open, clients are refused and go to another one at once, where a
+/// listener would have them wait for an answer.
+fn reserve(key: &str, address: SocketAddr) -> Result<TcpSocket, Failure> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As listeners do: connections of a former process may still be winding up.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bind().map_err(|error| cannot_listen(key, &address.to_string(), &error))
+}
+
+/// Listens on a port that was reserved. Another process that shares it may have been faster.
+fn listen(reserved: TcpSocket, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listening = reserved.listen(BACKLOG);
+    listening.map_err(|error| cannot_listen("listen", &address.to_string(), &error))
 }
 
 /// As [`reserve`], the UDP port of gossip.
@@ -237,6 +261,8 @@ fn http_options(config: &Config, console: Option<&Arc<Console>>) -> HttpOptions 
             body_bytes_max: bytes(config.max_body_bytes),
             connections_max: bytes(config.max_connections),
             hold: console.map_or_else(|| Hold::new(hold), |console| console.hold()),
+            // Without a console the only clients are in this process, and done.
+            farewell: console.map_or(Duration::ZERO, |_| http::Limits::default().farewell),
             drain_timeout: Duration::from_millis(config.drain_ms),
             ..http::Limits::default()
         },
@@ -330,12 +356,31 @@ mod tests {
     async fn a_port_in_use_is_named_with_its_setting() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
-        let failure = reserve("listen", address).await.unwrap_err();
+        let failure = reserve("listen", address).unwrap_err();
         assert_eq!(
             failure.render(false),
             format!("error: listen: {address} is in use by another process\n")
         );
         assert_eq!(failure.exit, Exit::USAGE);
+    }
+
+    // Situation: two servers are given one port, and both are still opening. Claim: clients are refused
+    // meanwhile, one of the two listens, and the other says what is in its way.
+    #[tokio::test]
+    async fn a_port_is_refused_to_clients_until_its_node_is_open_and_has_one_owner() {
+        let first = reserve("listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        let refused = tokio::net::TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let second = reserve("listen", address).unwrap();
+        let listener = listen(first, address).unwrap();
+        tokio::net::TcpStream::connect(address).await.unwrap();
+        let failure = listen(second, address).unwrap_err();
+        assert_eq!(
+            failure.render(false),
+            format!("error: listen: {address} is in use by another process\n")
+        );
+        drop(listener);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Method;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use ulid::Ulid;
 
 use super::{
@@ -22,6 +22,9 @@ use crate::{
         WAIT_MS_MAX, WorkStatus,
     },
 };
+
+/// The pause between two long polls of one call.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Talks to a cluster through any of its nodes. Clones share connections; cheap to clone.
 #[derive(Debug, Clone)]
@@ -232,7 +235,8 @@ impl Client {
         self.once(Method::GET, Duration::ZERO, persistence, &render).await
     }
 
-    /// Repeats a long poll until its answer `is_over` or `wait` has passed.
+    /// Repeats a long poll until its answer `is_over` or `wait` has passed. A node that is about to stop
+    /// answers before that, and another one takes what is left of the wait.
     async fn poll<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -245,9 +249,10 @@ impl Client {
             let left = end.saturating_duration_since(Instant::now());
             let one = left.min(Duration::from_millis(WAIT_MS_MAX));
             let answer = self.once(method.clone(), one, Persistence::UntilDeadline, render).await?;
-            if left == one || is_over(&answer.value) {
+            if is_over(&answer.value) || Instant::now() >= end {
                 return Ok(answer);
             }
+            sleep_until(end.min(Instant::now() + POLL_PAUSE)).await;
         }
     }
 

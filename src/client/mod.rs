@@ -15,6 +15,7 @@ mod events;
 mod list;
 mod operations;
 mod options;
+mod servers;
 mod transport;
 mod voters;
 

@@ -5,10 +5,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +20,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ClientError, Download, Options};
+use super::{ClientError, Download, Options, servers::Servers};
 use crate::wire::{ApiError, Applied, Code};
 
 /// An address that takes no connection within this is passed over.
@@ -34,6 +31,12 @@ const HOLD_OF_ONE: Duration = Duration::from_secs(5);
 const HOLD_OF_MANY: Duration = Duration::from_secs(2);
 /// What an answer may take beyond what the server was asked to wait.
 const GRACE: Duration = Duration::from_secs(1);
+/// A server that has said nothing for so long is asked whether it is there: while it has a long poll …
+const QUIET: Duration = Duration::from_secs(1);
+/// … and while it has a call that is done at once, unless there is no leader.
+const QUIET_AT_WORK: Duration = Duration::from_millis(300);
+/// It has so long to answer that. One that does not takes no call for a while.
+const ASKED_PATIENCE: Duration = Duration::from_millis(1500);
 /// The first pause between two rounds through the addresses; it doubles up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -78,8 +81,7 @@ pub(super) struct RawAnswer {
 pub(super) struct Transport {
     http: HttpClient<HttpConnector, Full<Bytes>>,
     pub(super) options: Arc<Options>,
-    /// The place of the address that answered last; the next call starts there.
-    preferred: Arc<AtomicUsize>,
+    servers: Arc<Servers>,
 }
 
 /// How one attempt at one address ended.
@@ -106,7 +108,6 @@ struct Story {
 
 impl Transport {
     pub(super) fn new(options: Options) -> Self {
-        assert!(!options.addresses.is_empty(), "a client has an address to call");
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -114,7 +115,8 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .build(connector);
-        Self { http, options: Arc::new(options), preferred: Arc::default() }
+        let servers = Arc::new(Servers::new(options.addresses.clone()));
+        Self { http, options: Arc::new(options), servers }
     }
 
     /// Carries a call out, at whichever address answers, before its deadline.
@@ -141,8 +143,8 @@ impl Transport {
         }
     }
 
-    /// Tries each address once, the one that answered last before the others; `None` when no answer of
-    /// theirs ends the call.
+    /// Tries each address once, the one that answered last before the others and those that failed lately
+    /// after them; `None` when no answer of theirs ends the call.
     async fn round(
         &self,
         call: &Call<'_>,
@@ -151,13 +153,14 @@ impl Transport {
         story: &mut Story,
     ) -> Option<Result<RawAnswer, ClientError>> {
         story.retry_after = Duration::ZERO;
-        for (place, address) in self.addresses_by_preference() {
+        for place in self.servers.by_preference() {
             if Instant::now() >= deadline {
                 return None;
             }
-            match self.attempt(call, address, start, deadline).await {
+            let address = self.servers.address(place);
+            match self.attempt(call, place, start, deadline).await {
                 Attempt::Answered(body) => {
-                    self.preferred.store(place, Ordering::Relaxed);
+                    self.servers.prefer(place);
                     return Some(Ok(RawAnswer { address: address.clone(), body }));
                 }
                 Attempt::Refused(error) if error.retryable => story.on_refusal(error),
@@ -173,26 +176,18 @@ impl Transport {
         None
     }
 
-    fn addresses_by_preference(&self) -> impl Iterator<Item = (usize, &Uri)> {
-        let addresses = &self.options.addresses;
-        let first = self.preferred.load(Ordering::Relaxed);
-        (0..addresses.len()).map(move |step| {
-            let place = (first + step) % addresses.len();
-            (place, &addresses[place])
-        })
-    }
-
     /// One attempt at one address. It never outlives `deadline`.
     async fn attempt(
         &self,
         call: &Call<'_>,
-        address: &Uri,
+        place: usize,
         start: Instant,
         deadline: Instant,
     ) -> Attempt {
-        let remaining = deadline.saturating_duration_since(Instant::now());
+        let (address, now) = (self.servers.address(place), Instant::now());
+        let remaining = deadline.saturating_duration_since(now);
         let wait = call.wait.saturating_sub(start.elapsed());
-        let hold = if self.options.addresses.len() == 1 { HOLD_OF_ONE } else { HOLD_OF_MANY };
+        let hold = if self.servers.len() == 1 { HOLD_OF_ONE } else { HOLD_OF_MANY };
         let left = remaining.saturating_sub(wait);
         // Less than is left: the server's word that nothing was applied has to arrive in time.
         let hold = hold.min(left.saturating_sub(GRACE.min(left / 4)));
@@ -201,16 +196,43 @@ impl Transport {
             Ok(request) => request,
             Err(reason) => return Attempt::NotSent(reason),
         };
-        match timeout(remaining.min(wait + hold + GRACE), self.exchange(address, request)).await {
-            Ok(attempt) => attempt,
-            Err(_) => Attempt::Lost(format!("{address} did not answer in time")),
-        }
+        let quiet = if wait.is_zero() { QUIET_AT_WORK } else { QUIET };
+        let exchange = timeout(remaining.min(wait + hold + GRACE), self.exchange(place, request));
+        let attempt = tokio::select! {
+            biased;
+            ended = exchange => ended.map_err(|_| "did not answer in time"),
+            () = self.servers.hangs(place, now, quiet, || self.is_there(place)) => {
+                Err("does not answer at all")
+            }
+        };
+        attempt.unwrap_or_else(|reason| {
+            self.servers.note_failure(place);
+            Attempt::Lost(format!("{address} {reason}"))
+        })
+    }
+
+    /// Whether anything answers there. It need not be well.
+    async fn is_there(&self, place: usize) -> bool {
+        let address = self.servers.address(place);
+        let rendered = Rendered { path: "/health".to_owned(), body: Bytes::new() };
+        let Ok(request) = request(&Method::GET, address, rendered, Duration::ZERO) else {
+            return false;
+        };
+        let asked = async {
+            match self.begin(request).await {
+                // Read to its end, so that its connection serves again.
+                Ok(response) => !matches!(read(address, response).await, Attempt::Lost(_)),
+                Err(_) => false,
+            }
+        };
+        timeout(ASKED_PATIENCE, asked).await.unwrap_or(false)
     }
 
     /// Opens an answer that is taken piece by piece, at the first address that gives one; asks each once.
     pub(super) async fn open(&self, path: &str) -> Result<Download, ClientError> {
         let mut story = Story::default();
-        for (_, address) in self.addresses_by_preference() {
+        for place in self.servers.by_preference() {
+            let address = self.servers.address(place);
             match self.open_at(address, path).await {
                 Ok(download) => return Ok(download),
                 Err(Attempt::Refused(error)) if error.retryable => story.on_refusal(error),
@@ -248,11 +270,21 @@ impl Transport {
         })
     }
 
-    async fn exchange(&self, address: &Uri, request: Request<Full<Bytes>>) -> Attempt {
-        match self.begin(request).await {
-            Ok(response) => read(address, response).await,
-            Err(attempt) => attempt,
+    /// Sends a request, reads its answer, and notes what that says of the server.
+    async fn exchange(&self, place: usize, request: Request<Full<Bytes>>) -> Attempt {
+        let (attempt, is_leaving) = match self.begin(request).await {
+            Ok(response) => {
+                let is_leaving = says_goodbye(&response);
+                (read(self.servers.address(place), response).await, is_leaving)
+            }
+            Err(attempt) => (attempt, false),
+        };
+        match &attempt {
+            Attempt::NotSent(_) | Attempt::Lost(_) => self.servers.note_failure(place),
+            _ if is_leaving => self.servers.note_failure(place),
+            _ => self.servers.note_answer(place),
         }
+        attempt
     }
 
     fn end(&self, story: Story) -> ClientError {
@@ -266,9 +298,7 @@ impl Transport {
                 ClientError::Unknown { reason }
             }
             Story { last_reason: reason, .. } => {
-                let addresses: Vec<String> =
-                    self.options.addresses.iter().map(ToString::to_string).collect();
-                ClientError::Unreachable { addresses: addresses.join(","), reason }
+                ClientError::Unreachable { addresses: self.servers.listed(), reason }
             }
         }
     }
@@ -292,6 +322,12 @@ impl Story {
     fn has_been_heard(&self) -> bool {
         self.may_be_applied || self.last_refusal.is_some()
     }
+}
+
+/// Whether a server says that the connection ends with this answer: it is about to stop, as a rule.
+fn says_goodbye(response: &Response<Incoming>) -> bool {
+    let connection = response.headers().get(header::CONNECTION);
+    connection.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
 
 /// Reads an answer to its end.

@@ -1,7 +1,5 @@
 //! A node's standing: `GET /health`, `/ready`, `/status`, `/election/status`.
 
-use std::time::Duration;
-
 use super::{
     Exposure,
     answer::{Answer, Failure},
@@ -9,7 +7,7 @@ use super::{
     read,
 };
 use crate::{
-    node::{self, Consistency, GossipFigures, MemberState},
+    node::{self, Consistency, GossipFigures, MemberState, Reason, Unavailable},
     wire::{self, ApiError, Check, Code, ElectionStatus, Freshness, Health, NodeStatus, Ready},
 };
 
@@ -27,11 +25,13 @@ pub(super) async fn health(call: Call) -> Result<Answer, Failure> {
 
 pub(super) async fn ready(call: Call) -> Result<Answer, Failure> {
     call.no_query()?;
+    // A node on its way out keeps its standing to the end, and is to be sent nothing more.
+    if call.site.handle.is_leaving() {
+        return Err(Unavailable::NotApplied(Reason::ShuttingDown).into());
+    }
     let status = call.site.handle.status();
     let checks: Vec<Check> = status.checks.into_iter().map(check).collect();
     if status.is_ready {
-        // A node that is stopping keeps its standing to the end, and takes no more requests.
-        call.site.handle.read(Consistency::Stale, Duration::ZERO, |_| ()).await?;
         return Ok(Answer::ok(&Ready { status: "ready".to_owned(), checks }));
     }
     let failing = checks.iter().filter(|check| !check.ok);

@@ -136,6 +136,29 @@ impl Activity {
         }
     }
 
+    /// Waits until the connection can be told to close: at once over HTTP/2, which says so in a frame and
+    /// answers what was sent before it was read. Over HTTP/1 a client may just be sending its next request,
+    /// so there it must have been quiet for `farewell`.
+    pub(super) async fn may_close(&self, farewell: Duration) {
+        loop {
+            let (in_flight, since) = {
+                let doing = self.doing();
+                if doing.is_http2 {
+                    return;
+                }
+                (doing.in_flight, doing.since)
+            };
+            let now = Instant::now();
+            let next_look = match in_flight {
+                // Its answer closes it, unless the head of that has been written already.
+                1.. => now + farewell.max(Duration::from_millis(1)),
+                0 if since + farewell <= now => return,
+                0 => since + farewell,
+            };
+            tokio::time::sleep_until(next_look).await;
+        }
+    }
+
     fn deadline(&self) -> Option<(Instant, Overdue)> {
         let doing = self.doing();
         let write = doing.write_blocked.map(|since| (since + self.write_timeout, Overdue::Write));
@@ -297,6 +320,27 @@ mod tests {
             stream.goes_on(1);
         }
         assert_eq!(seconds_until_overdue(&activity).await, (11, Overdue::Answer));
+    }
+
+    // Situation: a server says goodbye. Claim: a connection over HTTP/1 is closed once it has been quiet for long
+    // enough, never with a request in flight; one over HTTP/2 at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_closed_between_two_requests_only() {
+        let (activity, farewell) = (activity(), Duration::from_millis(500));
+        let waited = async |activity: &Activity| {
+            let before = Instant::now();
+            activity.may_close(farewell).await;
+            before.elapsed().as_millis()
+        };
+        assert_eq!(waited(&activity).await, 500, "a fresh one may just be sending its first");
+        assert_eq!(waited(&activity).await, 0);
+        let in_flight = activity.begin(hyper::Version::HTTP_11);
+        let still = tokio::time::timeout(Duration::from_mins(1), activity.may_close(farewell));
+        assert!(still.await.is_err());
+        drop(in_flight);
+        assert_eq!(waited(&activity).await, 500);
+        let _in_flight = activity.begin(hyper::Version::HTTP_2);
+        assert_eq!(waited(&activity).await, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,14 +2,17 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{Router, extract::Request, response::IntoResponse};
 use hyper::{
-    HeaderMap, Response, Uri,
+    HeaderMap, Response, Uri, Version,
     body::Incoming,
-    header::{HOST, HeaderName, HeaderValue, ORIGIN},
+    header::{CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN},
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
@@ -52,12 +55,24 @@ pub(super) struct Gate {
     /// This node's name.
     node: HeaderValue,
     router: TowerToHyperService<Router>,
+    is_closing: Arc<AtomicBool>,
 }
 
 impl Gate {
     pub(super) fn new(site: Site, router: Router) -> Self {
         let node = text(&site.handle.status().raft.me.label);
-        Self { site, node, router: TowerToHyperService::new(router) }
+        let router = TowerToHyperService::new(router);
+        Self { site, node, router, is_closing: Arc::default() }
+    }
+
+    /// From now on each answer over HTTP/1 is the last of its connection, and says so.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Has everyone answered who waits for something to happen.
+    pub(super) fn end_waits(&self) {
+        self.site.handle.end_waits();
     }
 
     /// Answers one request of this connection. Never fails: a failure is an answer.
@@ -68,7 +83,8 @@ impl Gate {
         mut request: hyper::Request<Incoming>,
     ) -> Response<Tracked> {
         let (method, came_at) = (request.method().clone(), Instant::now());
-        let in_flight = activity.begin(request.version());
+        let version = request.version();
+        let in_flight = activity.begin(version);
         let id = request_id(request.headers(), &self.site.handle);
         let mut response = match admitted(&request, &self.site) {
             Ok(()) => {
@@ -81,6 +97,10 @@ impl Gate {
             Err(refusal) => Failure::from(refusal).into_response(),
         };
         self.site.meters.answered(&method, &response, came_at.elapsed());
+        // HTTP/2 has a frame for it.
+        if version < Version::HTTP_2 && self.is_closing.load(Ordering::Relaxed) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.stamp(response.headers_mut(), id);
         response.map(|body| Tracked::new(body, in_flight))
     }

@@ -72,7 +72,10 @@ pub struct Limits {
     /// How long a request is held while there is no leader, unless its `X-Queue-Hold-Ms` says
     /// otherwise; at most 60 s; 5 s.
     pub hold: Hold,
-    /// What requests in flight get to finish in when the server stops; 10 s.
+    /// How long a server that stops still listens and answers, with `connection: close`, so that clients of
+    /// kept connections learn of it by an answer and not by a reset; 500 ms.
+    pub farewell: Duration,
+    /// What requests in flight get to finish in after that; 10 s.
     pub drain_timeout: Duration,
     /// A stream of events that has nothing to tell says so this often; 15 s.
     pub event_heartbeat: Duration,
@@ -93,6 +96,7 @@ impl Default for Limits {
             connections_max: 8192,
             streams_max: 128,
             hold: Hold::new(Duration::from_secs(5)),
+            farewell: Duration::from_millis(500),
             drain_timeout: Duration::from_secs(10),
             event_heartbeat: Duration::from_secs(15),
         }

@@ -52,7 +52,7 @@ async fn when_ended(
         let view = View { value: view.value.map(look::job), rev: view.rev };
         let is_over = view.value.as_ref().is_none_or(|job| job.state.is_terminal());
         let remaining = deadline.saturating_duration_since(Instant::now());
-        if is_over || remaining.is_zero() {
+        if is_over || remaining.is_zero() || !handle.lets_wait() {
             return Ok(view);
         }
         handle.ended(job, remaining).await?;

@@ -10,15 +10,13 @@ use std::{
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto::Builder,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -63,8 +61,10 @@ impl Server {
     }
 }
 
-/// Binds [`HttpOptions::listen`] and serves `handle` there until `shutdown` ends; then it stops
-/// accepting at once and lets requests finish.
+/// Binds [`HttpOptions::listen`] and serves `handle` there until `shutdown` ends. Then it takes its leave so
+/// that no client loses an answer: for [`Limits::farewell`] it goes on, and each answer says that its
+/// connection ends with it; then it stops listening, has whoever waits for something answered
+/// ([`Handle::end_waits`]), lets requests finish and closes what is idle.
 pub async fn serve(
     options: HttpOptions,
     handle: Handle,
@@ -147,28 +147,36 @@ struct Front {
 
 impl Front {
     async fn accept_until(self, shutdown: impl Future<Output = ()> + Send, listener: TcpListener) {
-        let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
-        let places = Arc::new(Semaphore::new(self.limits.connections_max));
+        let mut house = House::new(&self.limits);
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                Some(_) = connections.join_next() => {}
-                (stream, place) = accept(&listener, &places) => {
-                    let connection = self.clone().serve(stream, graceful.watcher(), place);
-                    connections.spawn(connection);
-                }
+                Some(_) = house.connections.join_next() => {}
+                accepted = accept(&listener, &house.places) => house.take_in(&self, accepted),
             }
         }
-        drop(listener);
-        let drain = tokio::time::timeout(self.limits.drain_timeout, graceful.shutdown());
-        if drain.await.is_err() {
-            tracing::warn!(connections = connections.len(), "cut requests that did not finish");
+        self.gate.close();
+        let farewell = sleep(self.limits.farewell);
+        tokio::pin!(farewell);
+        while !house.connections.is_empty() {
+            tokio::select! {
+                () = &mut farewell => break,
+                Some(_) = house.connections.join_next() => {}
+                accepted = accept(&listener, &house.places) => house.take_in(&self, accepted),
+            }
         }
-        connections.shutdown().await;
+        house.take_in_the_rest(&self, listener);
+        self.gate.end_waits();
+        house.close(self.limits.drain_timeout).await;
     }
 
-    async fn serve(self, stream: TcpStream, watcher: Watcher, place: OwnedSemaphorePermit) {
+    async fn serve(
+        self,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+        mut closing: watch::Receiver<bool>,
+    ) {
         let (_open, activity) = (self.meters.connection(), Activity::new(&self.limits));
         // A connection that is gone already comes from nowhere.
         let peer = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
@@ -179,8 +187,21 @@ impl Front {
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.builder.serve_connection(stream, service).into_owned();
+        tokio::pin!(connection);
+        let may_close = async {
+            // An error says that the server is gone, and the connection with it.
+            _ = closing.wait_for(|is_closing| *is_closing).await;
+            activity.may_close(self.limits.farewell).await;
+        };
+        let served = async {
+            tokio::select! {
+                ended = connection.as_mut() => return ended,
+                () = may_close => connection.as_mut().graceful_shutdown(),
+            }
+            connection.await
+        };
         tokio::select! {
-            ended = watcher.watch(connection) => {
+            ended = served => {
                 if let Err(fault) = ended {
                     tracing::debug!(%fault, "a connection ended early");
                 }
@@ -188,6 +209,55 @@ impl Front {
             overdue = activity.overdue() => tracing::debug!(?overdue, "cut a connection"),
         }
         drop(place);
+    }
+}
+
+/// The connections, and what they are told when the server stops.
+struct House {
+    connections: JoinSet<()>,
+    places: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+}
+
+impl House {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            connections: JoinSet::new(),
+            places: Arc::new(Semaphore::new(limits.connections_max)),
+            closing: watch::Sender::new(false),
+        }
+    }
+
+    fn take_in(&mut self, front: &Front, (stream, place): (TcpStream, OwnedSemaphorePermit)) {
+        self.connections.spawn(front.clone().serve(stream, place, self.closing.subscribe()));
+    }
+
+    /// Takes in what the kernel has accepted so far, as far as there is room, and stops listening: a
+    /// listener that is closed resets what is left in its backlog.
+    fn take_in_the_rest(&mut self, front: &Front, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            // It does not block: `WouldBlock` says that there is no more.
+            let Ok((stream, _)) = listener.accept() else { return };
+            if let Ok(stream) =
+                stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream))
+            {
+                _ = stream.set_nodelay(true);
+                self.take_in(front, (stream, place));
+            }
+        }
+    }
+
+    async fn close(mut self, patience: Duration) {
+        self.closing.send_replace(true);
+        let all = async { while self.connections.join_next().await.is_some() {} };
+        if timeout(patience, all).await.is_err() {
+            tracing::warn!(
+                connections = self.connections.len(),
+                "cut requests that did not finish"
+            );
+        }
+        self.connections.shutdown().await;
     }
 }
 
@@ -208,7 +278,7 @@ async fn accept(
             // Out of descriptors, or a connection that was gone before it was accepted: others go on.
             Err(fault) => {
                 tracing::warn!(%fault, "could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
         }
     }

@@ -47,7 +47,7 @@ const FORGET_PATIENCE: Duration = Duration::from_secs(1);
 /// Who waits for a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A client of this node: it is sent away when this node stops.
+    /// A client of this node: it waits no longer when this node is about to stop.
     Client,
     /// Another node: it finds the next leader by itself when this one has handed over.
     Peer,
@@ -210,6 +210,9 @@ impl Node {
         let mut pace = Pace::default();
         let mut held_since = Instant::now();
         loop {
+            if !self.lets_wait() {
+                claimant.wait_until = claimant.wait_until.min(Instant::now());
+            }
             let held_until = (held_since + claimant.hold).min(claimant.deadline);
             let Some(route) = self.route_by(held_until).await else {
                 return Err(self.give_up(*tries));
@@ -228,10 +231,12 @@ impl Node {
                 held_since = Instant::now();
                 pace = Pace::default();
             }
-            let is_held_too_long = held_since.elapsed() >= claimant.hold;
+            // One that was sent home early has a last look, and its answer, whatever its hold.
+            let is_sent_home = !self.lets_wait() && claimant.has_wait_left();
+            let is_held_too_long = !is_sent_home && held_since.elapsed() >= claimant.hold;
             // An abandoned claim is repeated only to learn what there is to give back.
-            let is_over = claimant.is_abandoned() || !self.is_running();
-            let is_pointless = is_over && (!tries.may_be_proposed() || claimant.may_come_again);
+            let is_pointless =
+                claimant.is_abandoned() && (!tries.may_be_proposed() || claimant.may_come_again);
             if is_pointless || is_held_too_long || Instant::now() >= claimant.deadline {
                 return Err(self.give_up(*tries));
             }
@@ -378,7 +383,8 @@ impl Node {
             biased;
             outcome = settled.outcome() => Ok(outcome?),
             () = claimant.reply.closed() => self.call_off(route, settled),
-            () = self.stopping() => self.call_off(route, settled),
+            // What it may be granted there meanwhile, the last look of it is told.
+            () = self.stopping() => settled.close().map_or(Err(Setback::Unknown), |it| Ok(it?)),
             () = self.rerouted(route) => Err(Setback::Unknown),
             () = sleep_until(wait_until + SETTLE_PATIENCE) => Err(Setback::Unknown),
         }

@@ -18,8 +18,9 @@ use super::{
 };
 use crate::queue::{Answer, Claim, Claimed, Command, JobId, Outcome, RequestId, Rev, State};
 
-/// How often a stopping leader tries to find a successor, and for how long each time: nothing is
-/// written meanwhile, so a try that fails should fail soon.
+/// How often a stopping leader tries to find a successor, and for how long each time and until it leads
+/// again: nothing is written meanwhile, so a try that fails should fail soon, and all of them within the 5 s
+/// for which requests are held unless told otherwise (3 × 2 × 700 ms).
 const HAND_OVER_TRIES: usize = 3;
 const HAND_OVER_PATIENCE: Duration = Duration::from_millis(700);
 /// How long a stopping node finishes what is under way.
@@ -116,8 +117,8 @@ impl Handle {
     }
 
     pub(super) fn must_run(&self) -> Result<(), Unavailable> {
-        let is_running = self.node().is_running();
-        is_running.then_some(()).ok_or(Unavailable::NotApplied(Reason::ShuttingDown))
+        let is_open = self.node().takes_requests();
+        is_open.then_some(()).ok_or(Unavailable::NotApplied(Reason::ShuttingDown))
     }
 
     /// Carries out commands, each on its own but in one entry where they fit; outcomes in their
@@ -236,8 +237,9 @@ impl Handle {
         Ok(node.look(|machine| View { value: view(machine.state()), rev: machine.state().rev() }))
     }
 
-    /// Waits until a job is in a terminal state or gone, or `wait` has passed, whichever is first;
-    /// then the caller reads. Costs one place among the waiters.
+    /// Waits until a job is in a terminal state or gone, or `wait` has passed, or nobody is to wait
+    /// here any more ([`Handle::lets_wait`]), whichever is first; then the caller reads. Costs one
+    /// place among the waiters.
     pub async fn ended(&self, job: &JobId, wait: Duration) -> Result<(), Unavailable> {
         self.must_run()?;
         let node = self.node();
@@ -247,7 +249,7 @@ impl Handle {
         while !node.look(|machine| machine.has_ended(job)) {
             tokio::select! {
                 biased;
-                () = node.stopping() => return self.must_run(),
+                () = node.stopping() => return Ok(()),
                 () = watch.rung() => {}
                 () = sleep_until(wait_until) => return Ok(()),
             }
@@ -296,9 +298,7 @@ impl Handle {
         };
         match failure {
             Some(failure) => failure,
-            None if *self.node().phase.borrow() == Phase::Running => {
-                "the replica has ended".to_owned()
-            }
+            None if self.node().takes_requests() => "the replica has ended".to_owned(),
             None => future::pending().await,
         }
     }
@@ -315,29 +315,42 @@ impl Handle {
         written.map_err(|_| Unavailable::NotApplied(Reason::NotReady))
     }
 
+    /// The first step of a stop that no client notices: this node is not ready any more and hands its
+    /// leadership over. It serves as before all the while, and afterwards through its successor.
+    pub async fn leave(&self) {
+        if self.node().advance(Phase::Leaving).is_some() {
+            self.hand_over_at_last(HAND_OVER_TRIES).await;
+        }
+    }
+
+    /// The second step: nobody waits here any more, neither for work nor for a job's end. Who waits
+    /// is answered with what there is, now and later; everything else is served as before.
+    pub fn end_waits(&self) {
+        self.node().advance(Phase::Draining);
+    }
+
+    /// Whether requests still wait here for something to happen; see [`Handle::end_waits`].
+    pub fn lets_wait(&self) -> bool {
+        self.node().lets_wait()
+    }
+
+    /// Whether this node is on its way out, be it that it still serves.
+    pub fn is_leaving(&self) -> bool {
+        *self.node().phase.borrow() > Phase::Running
+    }
+
     /// Gives up leadership, answers what it has, and stops. Later calls answer `ShuttingDown`.
     pub async fn stop(&self) {
         let node = self.node();
-        let is_first = node.phase.send_if_modified(|phase| {
-            let is_first = *phase == Phase::Running;
-            if is_first {
-                *phase = Phase::Stopping;
-            }
-            is_first
-        });
-        if !is_first {
+        let Some(before) = node.advance(Phase::Stopping) else {
             let mut phase = node.phase.subscribe();
             let _ = phase.wait_for(|phase| *phase == Phase::Stopped).await;
             return;
-        }
+        };
         let drained_by = Instant::now() + DRAIN_PATIENCE;
-        for _ in 0..HAND_OVER_TRIES {
-            let is_alone = node.replica.status().borrow().voters.len() < 2;
-            let leads = matches!(node.standing.borrow().route(), Route::Here { .. });
-            if is_alone || !leads || node.resign(HAND_OVER_PATIENCE).await {
-                break;
-            }
-        }
+        // Who has left may have been elected again since, and is told of it once.
+        let tries = if before == Phase::Running { HAND_OVER_TRIES } else { 1 };
+        self.hand_over_at_last(tries).await;
         if let Some(gossip) = &node.gossip {
             gossip.leave().await;
         }
@@ -345,6 +358,22 @@ impl Handle {
             tracing::warn!("stopping with requests unanswered");
         }
         node.shut().await;
+    }
+
+    /// Hands leadership over, if there is any and anyone to have it.
+    async fn hand_over_at_last(&self, tries: usize) {
+        let node = self.node();
+        let mut route = node.route_now();
+        for _ in 0..tries {
+            let is_alone = node.replica.status().borrow().voters.len() < 2;
+            let leads = matches!(route, Route::Here { .. });
+            if is_alone || !leads || node.resign(HAND_OVER_PATIENCE).await {
+                break;
+            }
+            // After a try that failed it stands for election again.
+            let found = node.route_by(Instant::now() + HAND_OVER_PATIENCE).await;
+            route = found.unwrap_or(Route::Nowhere);
+        }
     }
 }
 

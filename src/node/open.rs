@@ -108,12 +108,16 @@ pub enum OpenError {
     Gossip(#[from] membership::OpenError),
 }
 
-/// Whether a node takes requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a node is on its way out; it never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// It does.
+    /// It is not on its way out.
     Running,
-    /// It finishes what it has.
+    /// It hands its leadership over, and serves as before.
+    Leaving,
+    /// It serves, and nobody waits here for work or for a job's end any more.
+    Draining,
+    /// It takes nothing new and finishes what it has.
     Stopping,
     /// Nothing runs any more.
     Stopped,
@@ -249,14 +253,31 @@ impl Node {
     }
 
     /// Whether new requests are taken.
-    pub(super) fn is_running(&self) -> bool {
-        *self.phase.borrow() == Phase::Running
+    pub(super) fn takes_requests(&self) -> bool {
+        *self.phase.borrow() < Phase::Stopping
     }
 
-    /// Returns when no new requests are taken any more.
+    /// Whether requests may wait here for something to happen.
+    pub(super) fn lets_wait(&self) -> bool {
+        *self.phase.borrow() < Phase::Draining
+    }
+
+    /// Returns when this node is about to stop and nobody is to wait here any more.
     pub(super) async fn stopping(&self) {
         let mut phase = self.phase.subscribe();
-        let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+        let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+    }
+
+    /// Goes on to a later phase; returns the one before, `None` when it was there already.
+    pub(super) fn advance(&self, to: Phase) -> Option<Phase> {
+        let mut before = None;
+        self.phase.send_if_modified(|phase| {
+            if *phase < to {
+                before = Some(std::mem::replace(phase, to));
+            }
+            before.is_some()
+        });
+        before
     }
 
     /// Looks at this replica's machine.

@@ -31,25 +31,35 @@ impl Node {
     /// Tells everyone that this node is about to hand its leadership over, so that nobody has to
     /// guess why it changed, and hands it over.
     pub(super) async fn resign(self: &Arc<Self>, patience: Duration) -> bool {
-        self.announce_resignation().await && self.replica.hand_over(patience).await
+        let Some(answered) = self.announce_resignation().await else { return false };
+        let others = self.replica.status().borrow().voters.len().saturating_sub(1);
+        // Of an idle cluster one that hangs has as long a log as any, and would take nothing over.
+        match answered.first() {
+            Some(label) if answered.len() < others => {
+                self.replica.hand_over_to(label, patience).await.is_ok()
+            }
+            _ => self.replica.hand_over(patience).await,
+        }
     }
 
-    /// The first half of [`Node::resign`]. `false` when this node does not lead.
-    pub(super) async fn announce_resignation(self: &Arc<Self>) -> bool {
-        let Route::Here { term } = self.standing.borrow().route() else { return false };
+    /// The first half of [`Node::resign`]: the labels of the voters that answered. `None` when this node
+    /// does not lead.
+    pub(super) async fn announce_resignation(self: &Arc<Self>) -> Option<Vec<String>> {
+        let Route::Here { term } = self.standing.borrow().route() else { return None };
         self.note_resignation(term);
         let status = self.replica.status().borrow().clone();
+        let voters = status.voters.into_iter().map(|peer| (peer, true));
+        let peers = voters.chain(status.learners.into_iter().map(|peer| (peer, false)));
         let mut notices = tokio::task::JoinSet::new();
-        for peer in status.voters.into_iter().chain(status.learners) {
-            if peer.id != status.me.id {
-                let (node, request) = (Arc::clone(self), Request::Resigning { term }.encode());
-                let notice =
-                    async move { node.replica.call(&peer, request, NOTICE_PATIENCE).await.is_ok() };
-                notices.spawn_on(notice, &self.runtime);
-            }
+        for (peer, is_voter) in peers.filter(|(peer, _)| peer.id != status.me.id) {
+            let (node, request) = (Arc::clone(self), Request::Resigning { term }.encode());
+            let notice = async move {
+                let answer = node.replica.call(&peer, request, NOTICE_PATIENCE).await;
+                (answer.is_ok() && is_voter).then_some(peer.label)
+            };
+            notices.spawn_on(notice, &self.runtime);
         }
-        notices.join_all().await;
-        true
+        Some(notices.join_all().await.into_iter().flatten().collect())
     }
 
     /// Publishes what a machine that replaced the former one changed: anything.

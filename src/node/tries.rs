@@ -90,7 +90,7 @@ impl Node {
     pub(super) fn give_up(&self, tries: Tries) -> Unavailable {
         if tries.may_be_proposed {
             Unavailable::OutcomeUnknown
-        } else if *self.phase.borrow() != Phase::Running {
+        } else if *self.phase.borrow() > Phase::Running {
             Unavailable::NotApplied(Reason::ShuttingDown)
         } else if self.standing.borrow().role == Role::Fresh {
             Unavailable::NotApplied(Reason::NotReady)
@@ -110,10 +110,17 @@ impl Pace {
     const FIRST: Duration = Duration::from_millis(2);
     const LONGEST: Duration = Duration::from_millis(50);
 
-    /// Pauses; the next pause is twice as long.
+    /// Pauses. The next pause is twice as long, and after a change of leader as short as the first:
+    /// what was tried in vain before it says nothing of the new one.
     pub(super) async fn pause(&mut self, node: &Node, route: &Route) {
-        let _ = timeout(self.next, node.rerouted(route)).await;
-        self.next = (self.next * 2).min(Self::LONGEST);
+        self.pause_unless(node.rerouted(route)).await;
+    }
+
+    async fn pause_unless(&mut self, rerouted: impl Future<Output = ()>) {
+        self.next = match timeout(self.next, rerouted).await {
+            Ok(()) => Self::FIRST,
+            Err(_) => (self.next * 2).min(Self::LONGEST),
+        };
     }
 }
 
@@ -125,7 +132,31 @@ impl Default for Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use super::*;
+
+    async fn pause_ms(pace: &mut Pace, rerouted: impl Future<Output = ()>) -> u128 {
+        let before = Instant::now();
+        pace.pause_unless(rerouted).await;
+        before.elapsed().as_millis()
+    }
+
+    // Situation: tries fail, the leader changes, and the next tries fail as well. Claim: the pauses double up
+    // to the longest, and start over with the new leader.
+    #[tokio::test(start_paused = true)]
+    async fn patience_starts_over_with_a_new_leader() {
+        let mut pace = Pace::default();
+        for expected in [2, 4, 8, 16, 32, 50, 50] {
+            assert_eq!(pause_ms(&mut pace, pending()).await, expected);
+        }
+        assert_eq!(pause_ms(&mut pace, ready(())).await, 0);
+        for expected in [2, 4] {
+            assert_eq!(pause_ms(&mut pace, pending()).await, expected);
+        }
+        assert_eq!(pause_ms(&mut pace, tokio::time::sleep(Duration::from_millis(3))).await, 3);
+        assert_eq!(pause_ms(&mut pace, pending()).await, 2);
+    }
 
     #[test]
     fn once_a_request_may_have_been_proposed_no_refusal_makes_it_certain() {

@@ -125,7 +125,7 @@ impl Handle {
 }
 
 impl Node {
-    fn route_now(&self) -> Route {
+    pub(super) fn route_now(&self) -> Route {
         self.standing.borrow().route()
     }
 
@@ -168,7 +168,7 @@ impl Node {
         if !is_voter {
             return Err(ChangeError::NoSuchVoter { label: to.to_owned() });
         }
-        if !self.announce_resignation().await {
+        if self.announce_resignation().await.is_none() {
             return Err(ChangeError::NotLeader { leader: None });
         }
         self.replica.hand_over_to(to, TRANSFER_PATIENCE).await

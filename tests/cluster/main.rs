@@ -9,6 +9,7 @@ mod drain;
 mod events;
 mod history;
 mod power;
+mod rolling;
 mod seed_commands;
 mod support;
 mod voters;

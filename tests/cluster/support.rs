@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Voters of one cluster, each a process of its own. Dropping it kills them by pid.
@@ -135,6 +136,12 @@ impl Cluster {
             child.kill().expect("the voter is killed");
             child.wait().expect("the voter is reaped");
         }
+    }
+
+    /// Sends a signal to a voter's process.
+    pub(crate) fn signal(&self, index: usize, signal: Signal) {
+        let child = self.voters[index].child.as_ref().expect("the voter was started");
+        kill_process(Pid::from_child(child), signal).expect("it runs");
     }
 
     /// `kill -9` to all of them before any is waited for.
@@ -308,12 +315,14 @@ impl Caller {
             .get_mut()
             .write_all(request.as_bytes())
             .and_then(|()| read_answer(connection));
-        if let Ok((status, body)) = answer {
-            Reply::Answer { status, body }
-        } else {
+        let Ok(Answered { status, body, is_last }) = answer else {
             self.next();
-            Reply::Lost
+            return Reply::Lost;
+        };
+        if is_last {
+            self.hang_up();
         }
+        Reply::Answer { status, body }
     }
 
     /// Repeats a request that is safe to repeat until an answer below 500 comes, for two minutes.
@@ -350,21 +359,38 @@ impl Caller {
         false
     }
 
+    /// Ends its connection; the next call makes another.
+    pub(crate) fn hang_up(&mut self) {
+        self.connection = None;
+    }
+
+    /// Whether it has no connection: none yet, or the server ended it.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.connection.is_none()
+    }
+
     /// Leaves this address for the next.
     pub(crate) fn next(&mut self) {
-        self.connection = None;
+        self.hang_up();
         self.at = (self.at + 1) % self.addresses.len();
     }
 }
 
-fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<(u16, Value)> {
+struct Answered {
+    status: u16,
+    body: Value,
+    /// The server ends the connection with it.
+    is_last: bool,
+}
+
+fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answered> {
     let gone = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
     let mut line = String::new();
     if connection.read_line(&mut line)? == 0 {
         return Err(gone());
     }
     let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(gone)?;
-    let mut length = 0;
+    let (mut length, mut is_last) = (0, false);
     loop {
         line.clear();
         if connection.read_line(&mut line)? == 0 {
@@ -374,11 +400,12 @@ fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<(u16, V
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().map_err(|_| gone())?;
         }
+        is_last |= name.eq_ignore_ascii_case("connection") && value.trim() == "close";
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
     let body = serde_json::from_slice(&body).map_err(|_| gone())?;
-    Ok((status, body))
+    Ok(Answered { status, body, is_last })
 }
 
 /// The seed of a run: `QUORATE_SEED`, or a fresh one. Printed, so that a failure can be run again.

@@ -19,6 +19,7 @@ mod disks;
 mod documents;
 mod errors;
 mod events;
+mod farewell;
 mod history;
 mod hostile;
 mod lease;

@@ -299,9 +299,14 @@ impl Site {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// Ends the server's `shutdown`.
+    pub(crate) fn begin_to_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
     /// Ends the server's `shutdown` and waits until it has stopped.
     pub(crate) async fn stop_serving(&mut self) {
-        drop(self.stop.take());
+        self.begin_to_stop();
         let server = self.server.take().unwrap();
         timeout(PATIENCE, server.stopped()).await.expect("it stops");
     }

@@ -16,6 +16,8 @@ pub(crate) struct Binary {
     pub(crate) version: String,
     /// Whether `serve` gossips and wants a key where other machines can reach it.
     pub(crate) has_gossip_keys: bool,
+    /// Whether there are agents: `queue worker`.
+    pub(crate) has_agents: bool,
 }
 
 impl Binary {
@@ -34,10 +36,12 @@ impl Binary {
             ))
         })?;
         let serve = says(&path, &["serve", "--help"]).unwrap_or_default();
+        let has_agents = says(&path, &["worker", "--help"]).is_some();
         Ok(Self {
             path,
             version: version.trim().to_owned(),
             has_gossip_keys: serve.contains("--gossip-key-file"),
+            has_agents,
         })
     }
 }

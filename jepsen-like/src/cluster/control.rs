@@ -36,6 +36,21 @@ impl Control {
         answer.is_ok().then(|| answer.json())
     }
 
+    /// The text of a 200.
+    pub(crate) fn text(&self, address: SocketAddr, path: &str) -> Option<String> {
+        let answer = self.call(address, Method::GET, path, Bytes::new()).ok()?;
+        answer.is_ok().then(|| String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    pub(crate) fn post(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        body: &Value,
+    ) -> Result<Answer, NoAnswer> {
+        self.call(address, Method::POST, path, body.to_string().into())
+    }
+
     /// A kept connection that turns out to have been closed meanwhile is replaced once.
     fn call(
         &self,

@@ -1,9 +1,10 @@
 //! The nodes of one cluster under test: started, asked for their standing, waited for.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -14,11 +15,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Binary, Control, Process};
+use super::{Agent, Binary, Control, Process};
 use crate::{exit::Failure, network::Hub, sweeper::Sweeper};
 
 /// In a namespace of its own every node has the contract's ports.
-const HTTP_PORT: u16 = 8770;
+pub(super) const HTTP_PORT: u16 = 8770;
 /// How long a cluster may take to come up, or to come back.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at the nodes.
@@ -47,12 +48,14 @@ pub(crate) struct Node {
 /// Several nodes that are, or were, one cluster. Dropping it ends them and removes their directories.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
+    pub(crate) agents: Vec<Agent>,
     pub(crate) hub: Option<Hub>,
     pub(crate) control: Control,
     pub(crate) sweeper: Arc<Sweeper>,
     pub(crate) binary: Binary,
     directory: tempfile::TempDir,
     flags: Vec<String>,
+    gossip_key: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -69,12 +72,14 @@ impl Cluster {
             (1..=plan.nodes).map(|number| place(hub.as_mut(), number)).collect::<Result<_, _>>()?;
         let mut cluster = Self {
             nodes,
+            agents: vec![],
             hub,
             control: Control::new()?,
             sweeper: Arc::clone(sweeper),
             binary: plan.binary.clone(),
             directory,
             flags: plan.serve_flags.clone(),
+            gossip_key: None,
         };
         cluster.protect_gossip()?;
         for index in 0..cluster.nodes.len() {
@@ -86,10 +91,15 @@ impl Cluster {
 
     /// Where clients may reach other machines, gossip wants a key.
     fn protect_gossip(&mut self) -> Result<(), Failure> {
-        if self.hub.is_none() || !self.binary.has_gossip_keys {
-            return Ok(());
+        if self.hub.is_some() && self.binary.has_gossip_keys {
+            self.gossip_key = Some(self.make_key("gossip.key")?);
         }
-        let key = self.directory.path().join("gossip.key");
+        Ok(())
+    }
+
+    /// Has the binary write a fresh key into a file of this name.
+    pub(super) fn make_key(&self, name: &str) -> Result<PathBuf, Failure> {
+        let key = self.directory.path().join(name);
         let made = Command::new(&self.binary.path)
             .arg("keygen")
             .arg(&key)
@@ -100,8 +110,13 @@ impl Cluster {
         if !made.success() {
             return Err(Failure::Unable("`queue keygen` makes no gossip key".to_owned()));
         }
-        self.flags.extend(["--gossip-key-file".to_owned(), key.display().to_string()]);
-        Ok(())
+        Ok(key)
+    }
+
+    /// What nodes and agents are told of the key.
+    pub(super) fn gossip_key_flags(&self) -> Vec<&OsStr> {
+        let flags = |key| vec![OsStr::new("--gossip-key-file"), key];
+        self.gossip_key.as_ref().map(|key| flags(key.as_os_str())).unwrap_or_default()
     }
 
     /// Starts one node; its log goes on in `LABEL.log`.
@@ -123,6 +138,7 @@ impl Cluster {
             .args(["--bootstrap-expect", &self.nodes.len().to_string()])
             .args(["--join", &seeds.join(",")])
             .args(self.hub.as_ref().map(|_| "--insecure"))
+            .args(self.gossip_key_flags())
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -148,6 +164,10 @@ impl Cluster {
             }
         }
         command
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn log_path(&self, name: &str) -> PathBuf {
@@ -232,21 +252,14 @@ impl Cluster {
 
     /// The ends of all logs.
     fn last_lines(&self) -> String {
-        let ends = self.nodes.iter().map(|node| {
-            let log = fs::read_to_string(self.log_path(&node.label)).unwrap_or_default();
+        let nodes = self.nodes.iter().map(|node| &node.label);
+        let ends = nodes.chain(self.agents.iter().map(|agent| &agent.name)).map(|name| {
+            let log = fs::read_to_string(self.log_path(name)).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let end = lines[lines.len().saturating_sub(12)..].join("\n  ");
-            format!("{}:\n  {end}", node.label)
+            format!("{name}:\n  {end}")
         });
         ends.collect::<Vec<_>>().join("\n")
-    }
-
-    /// The IPv4 address of a node.
-    pub(crate) fn address(&self, index: usize) -> Ipv4Addr {
-        match self.nodes[index].http.ip() {
-            std::net::IpAddr::V4(address) => address,
-            std::net::IpAddr::V6(_) => unreachable!("nodes are placed on IPv4 addresses"),
-        }
     }
 }
 

@@ -78,6 +78,16 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
     start_time_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// The memory that a process has in RAM.
+pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
+    resident_bytes_of(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+/// The processor time that a process has used, in clock ticks.
+pub(crate) fn cpu_ticks(pid: u32) -> Option<u64> {
+    cpu_ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
 /// proc(5): the name, in parentheses, may itself hold any character; field 3 follows it.
 fn fields_after_name(stat: &str) -> Option<std::str::SplitWhitespace<'_>> {
     Some(stat.rsplit_once(')')?.1.split_whitespace())
@@ -90,6 +100,19 @@ fn state_of(stat: &str) -> Option<char> {
 /// proc(5): field 22 is the start time, so the 20th after the name.
 fn start_time_of(stat: &str) -> Option<u64> {
     fields_after_name(stat)?.nth(19)?.parse().ok()
+}
+
+/// proc(5): fields 14 and 15 are its time in user mode and in the kernel.
+fn cpu_ticks_of(stat: &str) -> Option<u64> {
+    let mut fields = fields_after_name(stat)?.skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+fn resident_bytes_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 #[cfg(test)]
@@ -105,6 +128,7 @@ mod tests {
     fn the_name_of_a_process_does_not_confuse_its_fields() {
         assert_eq!(state_of(STAT), Some('T'));
         assert_eq!(start_time_of(STAT), Some(987_654));
+        assert_eq!(cpu_ticks_of(STAT), Some(3));
     }
 
     #[test]
@@ -112,6 +136,13 @@ mod tests {
         assert_eq!(state_of(""), None);
         assert_eq!(state_of("4242 (a"), None);
         assert_eq!(start_time_of("4242 (a) T 1 2"), None);
+        assert_eq!(cpu_ticks_of("4242 (a) T 1 2"), None);
+        assert_eq!(resident_bytes_of("VmSize:\t 10 kB\n"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_read_in_bytes() {
+        assert_eq!(resident_bytes_of("VmPeak:\t 9 kB\nVmRSS:\t    1024 kB\n"), Some(1 << 20));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::{
-    cluster::{Cluster, ended_by},
+    cluster::{Cluster, Victim, ended_by},
     exit::Failure,
     network::{Effect, Rule},
 };
@@ -20,7 +20,10 @@ const SIGNAL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a node may take to leave after SIGTERM: its drain's 10 s, and what follows.
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 
-/// What happens to a node.
+/// What an agent exits with that another one of its name has taken over from.
+const SUPERSEDED: i32 = 4;
+
+/// What happens to a node, or to an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fault {
@@ -38,9 +41,13 @@ pub(crate) enum Fault {
     TcpCut,
     /// SIGTERM: it leaves in order.
     Term,
+    /// `kill -9` of an agent that is started again at once, under its name.
+    Restart,
+    /// A second agent is started under the name of one that lives.
+    Twin,
 }
 
-/// To which node.
+/// To whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
@@ -48,14 +55,16 @@ pub(crate) enum Target {
     Leader,
     /// One that does not, drawn from the seed.
     Follower,
+    /// The agent that holds the job; the faults of workers mean no other.
+    #[value(skip)]
+    Worker,
 }
 
 /// A fault that was made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Injected {
     pub(crate) fault: Fault,
-    /// The node.
-    pub(crate) index: usize,
+    pub(crate) victim: Victim,
     /// Just before it was made, since the run began.
     pub(crate) begun: Duration,
     /// When it certainly was.
@@ -84,6 +93,8 @@ impl Fault {
             Self::OneWayIn => "oneway-in",
             Self::TcpCut => "tcp-cut",
             Self::Term => "term",
+            Self::Restart => "restart",
+            Self::Twin => "twin",
         }
     }
 
@@ -96,35 +107,32 @@ impl Fault {
     pub(crate) fn inject(
         self,
         cluster: &mut Cluster,
-        index: usize,
+        victim: Victim,
         epoch: Instant,
     ) -> Result<Injected, Failure> {
         let begun = epoch.elapsed();
-        if let Some(signal) = self.signal() {
-            running(cluster, index)?.signal(signal)?;
-        } else {
-            let rules = self.rules(cluster, index);
-            let hub = cluster.hub.as_mut().expect("faults of the network are given a hub");
-            hub.set(rules)?;
-        }
-        Ok(Injected { fault: self, index, begun, in_force: epoch.elapsed() })
-    }
-
-    const fn signal(self) -> Option<Signal> {
         match self {
-            Self::Kill => Some(Signal::KILL),
-            Self::Stop => Some(Signal::STOP),
-            Self::Term => Some(Signal::TERM),
-            Self::Partition | Self::OneWayOut | Self::OneWayIn | Self::TcpCut => None,
+            Self::Kill => cluster.process_of(victim)?.signal(Signal::KILL)?,
+            Self::Stop => cluster.process_of(victim)?.signal(Signal::STOP)?,
+            Self::Term => cluster.process_of(victim)?.signal(Signal::TERM)?,
+            Self::Restart => {
+                cluster.process_of(victim)?.signal(Signal::KILL)?;
+                // Dropping its process reaps it.
+                cluster.restart(victim)?;
+            }
+            Self::Twin => cluster.start_twin(victim)?,
+            Self::Partition | Self::OneWayOut | Self::OneWayIn | Self::TcpCut => {
+                let rules = self.rules(cluster, victim);
+                let hub = cluster.hub.as_mut().expect("faults of the network are given a hub");
+                hub.set(rules)?;
+            }
         }
+        Ok(Injected { fault: self, victim, begun, in_force: epoch.elapsed() })
     }
 
-    fn rules(self, cluster: &Cluster, index: usize) -> Vec<Rule> {
-        let node = [cluster.address(index)];
-        let others: Vec<_> = (0..cluster.nodes.len())
-            .filter(|other| *other != index)
-            .map(|other| cluster.address(other))
-            .collect();
+    fn rules(self, cluster: &Cluster, victim: Victim) -> Vec<Rule> {
+        let (address, others) = cluster.sides(victim);
+        let node = [address];
         let effect = if self == Self::TcpCut { Effect::DropTcp } else { Effect::Drop };
         let out = Rule::between(&node, &others, effect);
         let into = Rule::between(&others, &node, effect);
@@ -141,47 +149,63 @@ impl Injected {
     pub(crate) fn evidence(&self, cluster: &mut Cluster) -> Result<Evidence, Failure> {
         match self.fault {
             Fault::Kill => {
-                let status = running(cluster, self.index)?.wait_exit(SIGNAL_LIMIT);
+                let status = cluster.process_of(self.victim)?.wait_exit(SIGNAL_LIMIT);
                 Ok(match status {
                     Some(status) if ended_by(status, Signal::KILL) => Evidence::InForce,
                     other => Evidence::None(format!("the process {}", ending(other))),
                 })
             }
             Fault::Stop => {
-                let state = running(cluster, self.index)?.state();
+                let state = cluster.process_of(self.victim)?.state();
                 Ok(match state {
                     Some('T') => Evidence::InForce,
                     other => Evidence::None(format!("the process is in state {other:?}, not T")),
                 })
             }
             Fault::Term => {
-                let status = running(cluster, self.index)?.wait_exit(LEAVE_LIMIT);
+                let status = cluster.process_of(self.victim)?.wait_exit(LEAVE_LIMIT);
                 Ok(match status {
                     Some(status) if status.success() => Evidence::InForce,
                     other => Evidence::Misbehaved(format!("after SIGTERM it {}", ending(other))),
                 })
             }
-            _ => packets_lost(cluster),
+            Fault::Restart => {
+                let state = cluster.process_of(self.victim)?.state();
+                Ok(match state {
+                    Some('R' | 'S' | 'D') => Evidence::InForce,
+                    other => {
+                        Evidence::Misbehaved(format!("started again it is in state {other:?}"))
+                    }
+                })
+            }
+            Fault::Twin => {
+                let status = cluster.process_of(self.victim)?.wait_exit(LEAVE_LIMIT);
+                Ok(match status {
+                    Some(status) if status.code() == Some(SUPERSEDED) => Evidence::InForce,
+                    other => Evidence::Misbehaved(format!("beside its twin it {}", ending(other))),
+                })
+            }
+            Fault::Partition | Fault::OneWayOut | Fault::OneWayIn | Fault::TcpCut => {
+                packets_lost(cluster)
+            }
         }
     }
 
     /// Undoes it.
     pub(crate) fn heal(&self, cluster: &mut Cluster) -> Result<(), Failure> {
         match self.fault {
-            Fault::Kill | Fault::Term => {
-                cluster.nodes[self.index].process = None;
-                cluster.start_node(self.index)
+            Fault::Kill | Fault::Term => cluster.restart(self.victim),
+            Fault::Stop => cluster.process_of(self.victim)?.signal(Signal::CONT),
+            Fault::Restart => Ok(()),
+            Fault::Twin => {
+                cluster.keep_twin(self.victim);
+                Ok(())
             }
-            Fault::Stop => running(cluster, self.index)?.signal(Signal::CONT),
-            _ => cluster.hub.as_mut().expect("the fault was made with it").heal(),
+            Fault::Partition | Fault::OneWayOut | Fault::OneWayIn | Fault::TcpCut => {
+                cluster.hub.as_mut().expect("the fault was made with it").heal()
+            }
         }
     }
-}
-
-fn running(cluster: &mut Cluster, index: usize) -> Result<&mut crate::cluster::Process, Failure> {
-    let node = &mut cluster.nodes[index];
-    let gone = || Failure::Cluster(format!("{} does not run", node.label));
-    node.process.as_mut().ok_or_else(gone)
 }
 
 /// In each direction that is cut, something was lost.

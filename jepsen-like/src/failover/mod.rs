@@ -5,11 +5,14 @@
 //! settled ─▶ traffic ─▶ fault begun, in force ─▶ observed ─▶ evidence ─▶ healed ─▶ ready ─▶ settled
 //!            writer, load, on the surviving nodes only                   └ the gap after healing
 //! ```
+//! Of a worker, [`handover`] measures for how long its job was nobody's.
+//!
 //! A trial without evidence that its fault was in force is void, and a run with over a tenth of its
 //! trials void proves nothing.
 
 mod fault;
 mod goal;
+pub(crate) mod handover;
 mod report;
 mod row;
 mod run;
@@ -18,3 +21,4 @@ mod trial;
 pub(crate) use fault::{Fault, Target};
 pub(crate) use goal::GapGoal;
 pub(crate) use run::{failover, matrix};
+pub(crate) use trial::{Outcome, Setting, Trial};

@@ -6,20 +6,16 @@ use serde::Serialize;
 
 use super::{
     Target,
-    row::{Row, Verdict},
+    row::Row,
     trial::{Outcome, Trial, milliseconds},
 };
-use crate::{measure::Machine, table::Table};
+use crate::{setup::Circumstances, table::Table, verdict::Verdict};
 
 /// Everything that a run found.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
-    pub(crate) seed: u64,
-    pub(crate) nodes: u8,
-    pub(crate) binary: String,
-    pub(crate) machine: Machine,
-    pub(crate) network: &'static str,
-    pub(crate) reproduce: String,
+    #[serde(flatten)]
+    pub(crate) circumstances: Circumstances,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -38,13 +34,7 @@ impl Report {
         for row in &self.rows {
             write!(text, "{}", complaints(row)).expect("into a string");
         }
-        writeln!(
-            text,
-            "\n{} voters, {}, {}\n{}\nseed {}; the seed fixes targets, writers and moments, not what \
-             the processes do\nreproduce: {}",
-            self.nodes, self.binary, self.network, self.machine, self.seed, self.reproduce
-        )
-        .expect("into a string");
+        write!(text, "\n{}", self.circumstances).expect("into a string");
         text
     }
 }
@@ -61,6 +51,7 @@ fn figures(rows: &[Row]) -> Table {
         "first write p50/max ms",
         "after heal p50/max ms",
         "before p50/max ms",
+        "writer late max ms",
         "failed requests",
         "",
     ]);
@@ -82,6 +73,7 @@ fn figures(rows: &[Row]) -> Table {
             pair(|trial| trial.first_write_ms),
             pair(|trial| trial.gap_after_heal_ms),
             pair(|trial| trial.gap_before_ms),
+            ms(row.of_trials(|trial| trial.writer_late_ms).max()),
             format!("{} of {}", calls.failures(), calls.ok + calls.failures()),
             verdict(row).to_owned(),
         ]);
@@ -142,8 +134,8 @@ fn complaints(row: &Row) -> String {
     if calls.failures() > 0 {
         writeln!(text, "{name}: failed requests: {calls}").expect("into a string");
     }
-    if row.completed_twice > 0 {
-        writeln!(text, "{name}: {} jobs were completed twice", row.completed_twice)
+    if row.completed_twice() > 0 {
+        writeln!(text, "{name}: {} jobs were completed twice", row.completed_twice())
             .expect("into a string");
     }
     for trial in &row.trials {
@@ -176,8 +168,8 @@ pub(crate) fn line(trial: &Trial, trials: u16) -> String {
         String::new()
     };
     format!(
-        "  {}/{trials} {} {}, writer at {}: gap {} ms, first write {} ms, after heal {} ms, before {} \
-         ms, writer late {:.1} ms{rate}; {} leads ({}); failed {}{outcome}",
+        "  {}/{trials} {} {}, asked {}: gap {} ms, first write {} ms, after heal {} ms, before {} ms, \
+         writer late {} ms{rate}; then {} ({}); failed {}{outcome}",
         trial.number,
         trial.fault.name(),
         trial.node,
@@ -186,8 +178,8 @@ pub(crate) fn line(trial: &Trial, trials: u16) -> String {
         figure(trial.first_write_ms),
         figure(trial.gap_after_heal_ms),
         figure(trial.gap_before_ms),
-        trial.writer_late_ms,
-        trial.leader_now.as_deref().unwrap_or("nobody"),
+        figure(trial.writer_late_ms),
+        trial.successor.as_deref().unwrap_or("nobody"),
         trial.cause.as_deref().unwrap_or("-"),
         trial.calls,
     )
@@ -219,6 +211,7 @@ const fn target(target: Target) -> &'static str {
     match target {
         Target::Leader => "leader",
         Target::Follower => "follower",
+        Target::Worker => "worker",
     }
 }
 

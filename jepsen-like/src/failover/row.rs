@@ -9,7 +9,7 @@ use super::{
     goal::Goal,
     trial::{Outcome, Trial},
 };
-use crate::{measure::Distribution, traffic::Tally};
+use crate::{measure::Distribution, traffic::Tally, verdict::Verdict};
 
 /// Above this share of void trials, in percent, a run proves nothing.
 const VOID_PERCENT_MAX: usize = 10;
@@ -22,29 +22,22 @@ pub(crate) struct Row {
     pub(crate) target: Target,
     pub(crate) load: u16,
     pub(crate) trials: Vec<Trial>,
-    /// Completions acknowledged of jobs of which one had been already.
-    pub(crate) completed_twice: u64,
+    /// Completions acknowledged to the load of jobs of which one had been already.
+    pub(crate) load_completed_twice: u64,
     #[serde(skip)]
     pub(crate) goal: Option<Goal>,
-}
-
-/// What they come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    /// The goal is met, no request failed; without a goal: there are figures.
-    Met,
-    /// Too many trials are void.
-    Unknown,
-    /// A goal is missed, a request failed, a trial failed, or a job was completed twice.
-    Missed,
 }
 
 impl Row {
     /// The faults, as the command line says them.
     pub(crate) fn fault_name(&self) -> &'static str {
-        match self.faults[..] {
-            [fault] => fault.name(),
+        match (self.target, &self.faults[..]) {
+            (Target::Worker, [Fault::Kill]) => "worker-kill",
+            (Target::Worker, [Fault::Stop]) => "worker-stop",
+            (Target::Worker, [Fault::Restart]) => "worker-restart",
+            (Target::Worker, [Fault::Twin]) => "worker-twin",
+            (Target::Worker, _) => "worker-cut",
+            (_, [fault]) => fault.name(),
             _ => "oneway",
         }
     }
@@ -73,6 +66,12 @@ impl Row {
         sum
     }
 
+    /// Jobs that were completed twice, of the load's and the trials' own.
+    pub(crate) fn completed_twice(&self) -> u64 {
+        let trials = self.trials.iter().filter(|trial| trial.completed_twice).count();
+        self.load_completed_twice + trials as u64
+    }
+
     pub(crate) fn voids(&self) -> usize {
         self.trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Void(_))).count()
     }
@@ -81,12 +80,14 @@ impl Row {
         self.trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Failed(_))).count()
     }
 
+    /// Missed: a goal is missed, a request failed, a trial failed, or a job was completed twice. Unknown:
+    /// too many trials are void.
     pub(crate) fn verdict(&self) -> Verdict {
         let misses_goal = self.measured().next().is_some()
             && self
                 .goal
                 .is_some_and(|goal| !goal.is_met_by(&self.gaps()) || self.calls().failures() > 0);
-        if self.failed_trials() > 0 || self.completed_twice > 0 || misses_goal {
+        if self.failed_trials() > 0 || self.completed_twice() > 0 || misses_goal {
             Verdict::Missed
         } else if self.voids() * 100 > self.trials.len() * VOID_PERCENT_MAX {
             Verdict::Unknown
@@ -112,18 +113,19 @@ mod tests {
             first_write_ms: Some(gap_ms),
             gap_after_heal_ms: Some(6.0),
             gap_before_ms: Some(6.0),
-            writer_late_ms: 1.0,
+            writer_late_ms: Some(1.0),
             load_rate: 0.0,
             calls: Tally { ok: 10, ..Tally::default() },
-            leader_now: None,
+            successor: None,
             cause: None,
+            completed_twice: false,
         }
     }
 
     fn row(trials: Vec<Trial>) -> Row {
         let goal = GapGoal::Table.of(Fault::Kill, Target::Leader, false);
         let faults = vec![Fault::Kill];
-        Row { faults, target: Target::Leader, load: 0, trials, completed_twice: 0, goal }
+        Row { faults, target: Target::Leader, load: 0, trials, load_completed_twice: 0, goal }
     }
 
     fn void() -> Trial {
@@ -153,7 +155,7 @@ mod tests {
         let mut without_goal = row(vec![slow]);
         without_goal.goal = None;
         assert_eq!(without_goal.verdict(), Verdict::Met);
-        without_goal.completed_twice = 1;
+        without_goal.load_completed_twice = 1;
         assert_eq!(without_goal.verdict(), Verdict::Missed);
     }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Fault, Target, fault::Evidence, fault::Injected};
 use crate::{
     chance::Chance,
-    cluster::Cluster,
+    cluster::{Cluster, Victim},
     exit::Failure,
     measure::{Write, first_after, longest_gap, longest_gap_before},
     traffic::{Load, Numbers, Tally, Writer},
@@ -29,6 +29,8 @@ const STALL_LIMIT: Duration = Duration::from_secs(30);
 const STABLE_FOR: Duration = Duration::from_millis(1500);
 /// How long traffic goes on after every node is ready again.
 const AFTER_HEAL: Duration = Duration::from_millis(500);
+/// A writer that was later than this did not see what it was to see: the machine was elsewhere.
+const LATE_MAX: Duration = Duration::from_millis(100);
 /// Between two looks at the writer's record.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -40,6 +42,8 @@ pub(crate) struct Setting {
     /// Clients of the load; 0: none.
     pub(crate) load: u16,
     pub(crate) numbers: Arc<Numbers>,
+    /// Whether a trial of a worker begins with gossip that knows all agents alive.
+    pub(crate) waits_for_gossip: bool,
 }
 
 /// What one trial saw. Lengths are in milliseconds.
@@ -49,10 +53,11 @@ pub(crate) struct Trial {
     pub(crate) fault: Fault,
     /// The node that was faulted.
     pub(crate) node: String,
-    /// The surviving node that the writer talked to.
+    /// The surviving node that the writer talked to, or that was asked.
     pub(crate) writer_at: String,
     pub(crate) outcome: Outcome,
-    /// The longest interval between two acknowledgements that overlaps the fault.
+    /// The longest interval between two acknowledgements that overlaps the fault; of a worker, from the
+    /// fault to the moment when the job was the next one's.
     pub(crate) gap_ms: Option<f64>,
     /// From the fault to the first acknowledgement of a write that was sent under it.
     pub(crate) first_write_ms: Option<f64>,
@@ -60,15 +65,17 @@ pub(crate) struct Trial {
     pub(crate) gap_after_heal_ms: Option<f64>,
     /// The longest interval before the fault: what this machine does unprovoked.
     pub(crate) gap_before_ms: Option<f64>,
-    /// How late the writer was at worst: what the harness itself adds.
-    pub(crate) writer_late_ms: f64,
+    /// How late the writer was at worst under the fault: what the harness itself adds.
+    pub(crate) writer_late_ms: Option<f64>,
     /// Calls of the load that succeeded before the fault, a second.
     pub(crate) load_rate: f64,
     /// Calls of the writer and the load.
     pub(crate) calls: Tally,
-    /// What the surviving nodes say of the last change of leader.
-    pub(crate) leader_now: Option<String>,
+    /// Who leads, or holds the job, afterwards; and why, in the words of the surviving nodes.
+    pub(crate) successor: Option<String>,
     pub(crate) cause: Option<String>,
+    /// Whether a job was recorded as completed twice.
+    pub(crate) completed_twice: bool,
 }
 
 /// How a trial went.
@@ -99,6 +106,7 @@ pub(crate) fn run(
             let followers = everyone.iter().copied().filter(|node| *node != leader);
             *chance.one_of(&followers.collect::<Vec<_>>())
         }
+        Target::Worker => unreachable!("a worker's trial is a handover"),
     };
     let survivors: Vec<usize> = everyone.into_iter().filter(|other| *other != node).collect();
     let writer_at = *chance.one_of(&survivors);
@@ -113,9 +121,9 @@ pub(crate) fn run(
     pause(Duration::from_millis(chance.below(JITTER_MS)));
     let load_rate = load.as_ref().map_or(0.0, Load::rate);
 
-    let injected = fault.inject(cluster, node, setting.epoch)?;
+    let injected = fault.inject(cluster, Victim::Node(node), setting.epoch)?;
     let has_recovered = observe(&writer, &injected, setting.epoch);
-    let (leader_now, cause) = what_survivors_say(cluster, &survivors);
+    let (successor, cause) = what_survivors_say(cluster, &survivors);
     let evidence = injected.evidence(cluster)?;
     let healed = setting.epoch.elapsed();
     injected.heal(cluster)?;
@@ -129,9 +137,10 @@ pub(crate) fn run(
     }
 
     let is_still_led = target == Target::Leader
-        && leader_now.as_ref() == Some(&cluster.nodes[node].label)
+        && successor.as_ref() == Some(&cluster.nodes[node].label)
         && fault != Fault::Term;
-    let outcome = outcome(evidence, has_recovered, is_still_led);
+    let late = latest(&written, injected.begun, healed);
+    let outcome = outcome(evidence, has_recovered, is_still_led, late);
     let gap =
         |from, until| longest_gap(&written, from, until).map(|gap| milliseconds(gap.length()));
     Ok(Trial {
@@ -145,15 +154,16 @@ pub(crate) fn run(
         gap_after_heal_ms: gap(healed, over),
         gap_before_ms: longest_gap_before(&written, injected.begun)
             .map(|gap| milliseconds(gap.length())),
-        writer_late_ms: milliseconds(latest(&written)),
+        writer_late_ms: Some(milliseconds(late)),
         load_rate,
         calls,
-        leader_now,
+        successor,
         cause,
+        completed_twice: false,
     })
 }
 
-fn start_load(
+pub(super) fn start_load(
     cluster: &Cluster,
     setting: &Setting,
     survivors: &[usize],
@@ -190,7 +200,7 @@ fn what_survivors_say(cluster: &Cluster, survivors: &[usize]) -> (Option<String>
     (leader, cause)
 }
 
-fn outcome(evidence: Evidence, has_recovered: bool, is_still_led: bool) -> Outcome {
+fn outcome(evidence: Evidence, has_recovered: bool, is_still_led: bool, late: Duration) -> Outcome {
     match evidence {
         Evidence::None(why) => Outcome::Void(why),
         Evidence::Misbehaved(why) => Outcome::Failed(why),
@@ -200,6 +210,10 @@ fn outcome(evidence: Evidence, has_recovered: bool, is_still_led: bool) -> Outco
         Evidence::InForce if is_still_led => {
             Outcome::Void("the surviving nodes still follow the node that was faulted".to_owned())
         }
+        Evidence::InForce if late > LATE_MAX => Outcome::Void(format!(
+            "the writer itself was kept from the processor for {} ms",
+            late.as_millis()
+        )),
         Evidence::InForce => Outcome::Measured,
     }
 }
@@ -208,8 +222,10 @@ fn acknowledged(writes: &[Write]) -> usize {
     writes.iter().filter(|write| write.failure.is_none()).count()
 }
 
-fn latest(writes: &[Write]) -> Duration {
-    writes.iter().map(|write| write.sent.saturating_sub(write.intended)).max().unwrap_or_default()
+/// How late the writer was at worst with what was due in this time.
+fn latest(writes: &[Write], from: Duration, until: Duration) -> Duration {
+    let due = writes.iter().filter(|write| write.intended > from && write.intended < until);
+    due.map(|write| write.sent.saturating_sub(write.intended)).max().unwrap_or_default()
 }
 
 /// To a tenth.
@@ -218,7 +234,7 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// Lets time pass: traffic goes on meanwhile.
-fn pause(duration: Duration) {
+pub(super) fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
 
@@ -226,20 +242,42 @@ fn pause(duration: Duration) {
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_millis(5);
+
     #[test]
     fn a_trial_without_evidence_is_void_whatever_it_measured() {
         let no = || Evidence::None("state S".to_owned());
-        assert_eq!(outcome(no(), true, false), Outcome::Void("state S".to_owned()));
-        assert_eq!(outcome(no(), false, false), Outcome::Void("state S".to_owned()));
-        assert!(matches!(outcome(Evidence::InForce, true, true), Outcome::Void(_)));
+        assert_eq!(outcome(no(), true, false, SOON), Outcome::Void("state S".to_owned()));
+        assert_eq!(outcome(no(), false, false, SOON), Outcome::Void("state S".to_owned()));
+        assert!(matches!(outcome(Evidence::InForce, true, true, SOON), Outcome::Void(_)));
+    }
+
+    #[test]
+    fn a_writer_that_was_not_scheduled_measured_the_machine() {
+        let late = LATE_MAX + SOON;
+        assert!(matches!(outcome(Evidence::InForce, true, false, late), Outcome::Void(_)));
+        assert!(matches!(outcome(Evidence::InForce, false, false, late), Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn lateness_counts_while_the_fault_is_in_force() {
+        let at = Duration::from_millis;
+        let write = |intended, sent| Write {
+            intended: at(intended),
+            sent: at(sent),
+            ended: at(sent + 1),
+            failure: None,
+        };
+        let writes = [write(0, 400), write(500, 507), write(510, 511), write(900, 999)];
+        assert_eq!(latest(&writes, at(450), at(800)), at(7));
     }
 
     #[test]
     fn a_stall_under_a_fault_that_was_in_force_is_a_failure() {
-        assert!(matches!(outcome(Evidence::InForce, false, true), Outcome::Failed(_)));
-        assert_eq!(outcome(Evidence::InForce, true, false), Outcome::Measured);
+        assert!(matches!(outcome(Evidence::InForce, false, true, SOON), Outcome::Failed(_)));
+        assert_eq!(outcome(Evidence::InForce, true, false, SOON), Outcome::Measured);
         let misbehaved = Evidence::Misbehaved("goes on".to_owned());
-        assert_eq!(outcome(misbehaved, true, false), Outcome::Failed("goes on".to_owned()));
+        assert_eq!(outcome(misbehaved, true, false, SOON), Outcome::Failed("goes on".to_owned()));
     }
 
     #[test]

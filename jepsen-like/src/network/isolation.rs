@@ -26,25 +26,25 @@ pub(crate) fn enter() -> Result<(), Failure> {
     need("unshare", "util-linux")?;
     need("ip", "iproute2")?;
     need("iptables-restore", "iptables")?;
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-        let probe = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--net", "--mount", "true"])
-            .stderr(Stdio::null())
-            .status();
-        if !probe.is_ok_and(|status| status.success()) {
-            return Err(Failure::Unable(
-                "cutting the network needs root, or a kernel that lets users make namespaces \
-                 (unshare --user --net). A proxy in user space cannot stand in: a node has one \
-                 address that all its peers dial, so a proxy before it cannot tell who is to be cut \
-                 off"
-                .to_owned(),
-            ));
-        }
+    let as_user: &[&str] =
+        if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+    let probe = Command::new("unshare")
+        .args(as_user)
+        .args(["--net", "--mount", "true"])
+        .stderr(Stdio::null())
+        .status();
+    if !probe.is_ok_and(|status| status.success()) {
+        return Err(Failure::Unable(
+            "cutting the network needs root, or a kernel that lets users make namespaces \
+             (unshare --user --net). A proxy in user space cannot stand in: a node has one \
+             address that all its peers dial, so a proxy before it cannot tell who is to be cut \
+             off"
+            .to_owned(),
+        ));
     }
     let program = env::current_exe().map_err(Failure::harness("own path"))?;
-    let error = command
+    let error = Command::new("unshare")
+        .args(as_user)
         .args(["--net", "--mount", "--"])
         .arg(program)
         .args(env::args_os().skip(1))

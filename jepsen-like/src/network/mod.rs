@@ -16,10 +16,16 @@
 //! well: nothing of it outlives the run's last process, however that ends. Without root the same is
 //! done in a user namespace.
 
+mod datagram;
 mod hub;
 mod isolation;
+mod raw;
 mod rules;
+mod tap;
 
+pub(crate) use datagram::Datagram;
 pub(crate) use hub::Hub;
 pub(crate) use isolation::enter;
+pub(crate) use raw::RawSocket;
 pub(crate) use rules::{Effect, Rule};
+pub(crate) use tap::Tap;

@@ -17,6 +17,12 @@ pub(crate) enum Effect {
     Drop,
     /// All TCP is dropped, UDP passes.
     DropTcp,
+    /// Each TCP segment is answered with a reset to its sender, and dropped.
+    ResetTcp,
+    /// This many of 100 datagrams are dropped, by chance.
+    LoseUdp(u8),
+    /// Datagrams are counted, and go on to the rules that follow.
+    CountUdp,
 }
 
 impl Rule {
@@ -31,6 +37,13 @@ impl Rule {
         let effect = match self.effect {
             Effect::Drop => "-j DROP".to_owned(),
             Effect::DropTcp => "-p tcp -j DROP".to_owned(),
+            Effect::ResetTcp => "-p tcp -j REJECT --reject-with tcp-reset".to_owned(),
+            Effect::LoseUdp(percent) => format!(
+                "-p udp -m statistic --mode random --probability {}.{:02} -j DROP",
+                percent / 100,
+                percent % 100
+            ),
+            Effect::CountUdp => "-p udp".to_owned(),
         };
         format!("-A FORWARD -s {from}/32 -d {to}/32 {effect}")
     }
@@ -75,7 +88,15 @@ mod tests {
     #[test]
     fn the_script_replaces_the_whole_table() {
         let rule = |effect| Rule { from: A, to: B, effect };
-        let rules = [rule(Effect::Drop), rule(Effect::DropTcp)];
+        let rules = [
+            rule(Effect::Drop),
+            rule(Effect::DropTcp),
+            rule(Effect::ResetTcp),
+            rule(Effect::CountUdp),
+            rule(Effect::LoseUdp(60)),
+            rule(Effect::LoseUdp(5)),
+            rule(Effect::LoseUdp(100)),
+        ];
         let expected = "\
 *filter
 :INPUT ACCEPT [0:0]
@@ -83,6 +104,11 @@ mod tests {
 :OUTPUT ACCEPT [0:0]
 -A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -j DROP
 -A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p tcp -j DROP
+-A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p tcp -j REJECT --reject-with tcp-reset
+-A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p udp
+-A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p udp -m statistic --mode random --probability 0.60 -j DROP
+-A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p udp -m statistic --mode random --probability 0.05 -j DROP
+-A FORWARD -s 10.77.1.1/32 -d 10.77.2.1/32 -p udp -m statistic --mode random --probability 1.00 -j DROP
 COMMIT
 ";
         assert_eq!(script(&rules), expected);

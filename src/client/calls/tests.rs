@@ -100,6 +100,12 @@ fn added() -> Reply {
     )
 }
 
+fn granted() -> Reply {
+    Reply::Json(json!({"status": "claimed", "rev": 7, "work": {"work_id": "a", "queue": "default",
+        "work_type": "default", "payload": 1, "priority": 50, "attempt": 1, "max_attempts": 3,
+        "token": 7, "lease_ms": 30000, "lease_expires_in_ms": 30000, "added_at_ms": 1, "tags": {}}}))
+}
+
 fn settled() -> Reply {
     Reply::Json(json!({"status": "cancelled", "work_id": "a", "rev": 7}))
 }
@@ -200,6 +206,79 @@ async fn a_server_that_hangs_ends_at_the_deadline_and_leaves_the_outcome_unknown
     let error = client.add(AddRequest::default()).await.unwrap_err();
     assert!(matches!(error, ClientError::Unknown { .. }), "{error:?}");
     assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+}
+
+/// A port that takes connections, as the kernel does for a process that hangs, and answers nothing.
+async fn hung() -> (TcpListener, Uri) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    (listener, address)
+}
+
+// Situation: a node that is about to stop answers a long poll early. Claim: the poll goes on with what is left of
+// its wait, under its identity.
+#[tokio::test]
+async fn a_poll_that_is_answered_early_goes_on() {
+    let none = json!({"status": "no_work_available", "work": null, "rev": 1});
+    let server = Server::start(vec![Reply::Json(none), granted()]).await;
+    let answer = client_of(&[&server.address], 5000).claim(a_claim(60_000)).await.unwrap();
+    assert!(answer.value.work.is_some());
+    let asked = server.asked();
+    assert_eq!((asked.len(), &asked[0].1["request_id"]), (2, &asked[1].1["request_id"]));
+    assert!(asked[1].1["wait_ms"].as_u64().unwrap() < 60_000, "{asked:?}");
+}
+
+/// How many connections were made since this was last asked.
+async fn connections(listener: &TcpListener) -> usize {
+    let mut count = 0;
+    while tokio::time::timeout(Duration::ZERO, listener.accept()).await.is_ok() {
+        count += 1;
+    }
+    count
+}
+
+// Situation: the first of two servers hangs, with a long poll or a write under way. Claim: each goes to the other
+// long before its own time is up, with its identity, and the calls after it start there.
+#[tokio::test]
+async fn a_server_that_hangs_is_left_for_another_and_not_asked_again() {
+    for is_poll in [true, false] {
+        let (listener, hung) = hung().await;
+        let answer = if is_poll { granted() } else { added() };
+        let alive = Server::start(vec![answer]).await;
+        let client = client_of(&[&hung, &alive.address], 600_000);
+        let call = async || {
+            if is_poll {
+                client.claim(a_claim(60_000)).await.map(drop)
+            } else {
+                client.add(AddRequest::default()).await.map(drop)
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), call()).await.expect("it is left").unwrap();
+        assert!(connections(&listener).await > 0);
+        for _ in 0..20 {
+            call().await.unwrap();
+        }
+        assert_eq!((alive.asked().len(), connections(&listener).await), (21, 0));
+    }
+}
+
+// Situation: the first of two servers takes its time over a poll and is there when it is asked. Claim: it is
+// not left.
+#[tokio::test]
+async fn a_server_with_a_long_poll_is_asked_whether_it_is_there_and_kept() {
+    let polled = Server::start(vec![Reply::Hang, Reply::Json(json!({"status": "ok"}))]).await;
+    let other = Server::start(vec![settled()]).await;
+    let client = client_of(&[&polled.address, &other.address], 600_000);
+    let polling = tokio::spawn(async move { client.claim(a_claim(60_000)).await });
+    let is_asked = async {
+        while polled.asked().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_asked).await.unwrap();
+    assert!(polled.asked()[1..].iter().all(|(path, _)| path == "/health"), "{:?}", polled.asked());
+    assert!(!polling.is_finished() && other.asked().is_empty());
+    polling.abort();
 }
 
 /// A lost answer makes the whole call unknown, although the last server said "certainly not".

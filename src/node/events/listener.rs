@@ -6,7 +6,7 @@ use super::{
     Event, EventId, Gap, Happening,
     feed::{Cursor, Missing, Taken},
 };
-use crate::node::{Handle, Unavailable, open::Node};
+use crate::node::{Handle, Reason, Unavailable, open::Node};
 
 /// A place among the listeners to a node's events, given up when dropped.
 #[derive(Debug)]
@@ -20,9 +20,12 @@ impl Handle {
     /// what is left. Each node tells what it sees itself.
     ///
     /// # Errors
-    /// [`crate::node::Reason::TooManyWaiters`] when all places are taken, and `ShuttingDown`.
+    /// [`Reason::TooManyWaiters`] when all places are taken, [`Reason::ShuttingDown`] when this node is on
+    /// its way out.
     pub fn listen(&self, after: Option<EventId>) -> Result<Listener, Unavailable> {
-        self.must_run()?;
+        if self.is_leaving() {
+            return Err(Unavailable::NotApplied(Reason::ShuttingDown));
+        }
         let node = self.node();
         let cursor = node.bells.events().listen(after).map_err(Unavailable::NotApplied)?;
         Ok(Listener { node: Arc::clone(node), cursor })
@@ -36,7 +39,7 @@ impl Listener {
     }
 
     /// The next events among those that are `wanted`; a gap is, always. Waits until there are some; `None`
-    /// once the node stops. Dropping the future loses nothing but what it was about to return.
+    /// once nobody is to wait here any more ([`Handle::end_waits`]). Dropping the future loses nothing but what it was about to return.
     pub async fn next(
         &mut self,
         wanted: &(impl Fn(&Happening) -> bool + Sync),
@@ -51,7 +54,7 @@ impl Listener {
         Some(gap.into_iter().chain(events).collect())
     }
 
-    /// Returns once the node stops.
+    /// Returns once nobody is to wait here any more.
     pub async fn ended(&self) {
         self.node.stopping().await;
     }

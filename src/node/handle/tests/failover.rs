@@ -105,6 +105,24 @@ async fn a_leader_that_stops_hands_over_and_nobody_notices() {
     cluster.end().await;
 }
 
+// Situation: of five idle voters two are gone, with logs as long as any. Claim: a leader that leaves hands over to
+// one that is there, at its first try.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_hands_over_to_one_that_is_there() {
+    for gone in [[0, 1], [2, 3]] {
+        let mut cluster = Cluster::of(5).await;
+        let leader = cluster.leader().await;
+        let followers = cluster.followers().await;
+        submit(cluster.node(leader), add("a")).await;
+        for follower in gone.map(|place| followers[place]) {
+            cluster.crash(follower).await;
+        }
+        assert!(cluster.node(leader).hand_over(PATIENCE).await);
+        submit(cluster.node(leader), add("b")).await;
+        cluster.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_asked_to_hands_over_under_load() {
     let cluster = Cluster::of(3).await;

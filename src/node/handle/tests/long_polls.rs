@@ -203,7 +203,7 @@ async fn a_long_poll_is_held_without_a_leader_no_longer_than_its_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopping_node_sends_its_long_polls_away_and_keeps_those_of_others() {
+async fn a_stopping_node_answers_its_long_polls_and_keeps_those_of_others() {
     let mut cluster = Cluster::of(3).await;
     let leader = cluster.leader().await;
     let follower = cluster.followers().await[0];
@@ -211,12 +211,57 @@ async fn a_stopping_node_sends_its_long_polls_away_and_keeps_those_of_others() {
     let at_follower = poll_for_job(cluster.node(follower), "others");
     wait_parked(&cluster, 2).await;
     cluster.stop(leader).await;
-    let refused = timeout(PATIENCE, at_leader).await.unwrap().unwrap();
-    assert_eq!(refused, Err(Unavailable::NotApplied(Reason::ShuttingDown)));
+    let empty = timeout(PATIENCE, at_leader).await.unwrap().unwrap().unwrap();
+    assert_eq!(grant_of(&empty), None);
     submit(cluster.node(follower), add("a")).await;
     let granted = timeout(PATIENCE, at_follower).await.unwrap().unwrap().unwrap();
     assert_eq!(grant_of(&granted).unwrap().job, id("a"));
     cluster.end().await;
+}
+
+// Situation: a node takes its leave step by step, with claims of its clients and of another node's parked.
+// Claim: all it is asked meanwhile is done, nobody who waits gets an error, and who comes late does not wait.
+/// api 1.stop.serves, 1.stop.polls
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_serves_to_the_end() {
+    for leads in [true, false] {
+        let mut cluster = Cluster::of(3).await;
+        let leader = cluster.leader().await;
+        let leaving = if leads { leader } else { cluster.followers().await[0] };
+        let node = cluster.node(leaving).clone();
+        let mut polls = JoinSet::new();
+        for request in ["a", "b"] {
+            let node = node.clone();
+            polls.spawn(async move { node.claim(claim("w", request), PATIENCE, HOLD).await });
+        }
+        wait_parked(&cluster, 2).await;
+        node.leave().await;
+        assert_ne!(cluster.leader().await, leaving, "it has handed over, if it had to");
+        assert!(node.is_leaving() && node.lets_wait());
+        submit(&node, add("leaving")).await;
+        let granted = timeout(PATIENCE, polls.join_next()).await.unwrap().unwrap().unwrap();
+        assert!(grant_of(&granted.unwrap()).is_some(), "its polls are still served");
+        wait_parked(&cluster, 1).await;
+        polls.spawn({
+            let (node, job) = (node.clone(), id("leaving"));
+            async move {
+                node.ended(&job, PATIENCE).await?;
+                node.claim_named(claim("w", "c"), NO_WAIT, HOLD).await
+            }
+        });
+        node.end_waits();
+        while let Some(sent_home) = timeout(PATIENCE / 2, polls.join_next()).await.unwrap() {
+            assert_eq!(grant_of(&sent_home.unwrap().unwrap()), None);
+        }
+        let late = timeout(PATIENCE / 2, node.claim(claim("w", "d"), PATIENCE, HOLD));
+        assert_eq!(grant_of(&late.await.unwrap().unwrap()), None);
+        submit(&node, add("after")).await;
+        assert!(claim_one(&node, claim("w", "e"), NO_WAIT).await.token.0 > 0);
+        cluster.stop(leaving).await;
+        let refused = node.submit(vec![add("late")], HOLD).await;
+        assert_eq!(refused, Err(Unavailable::NotApplied(Reason::ShuttingDown)));
+        cluster.end().await;
+    }
 }
 
 /// Both places of a full queue are free again before anyone has claimed: two who wait get a job each.
