@@ -147,28 +147,32 @@ struct Front {
 
 impl Front {
     async fn accept_until(self, shutdown: impl Future<Output = ()> + Send, listener: TcpListener) {
-        let mut house = House::new(&self.limits);
+        let mut connections = Connections::new(&self.limits);
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                Some(_) = house.connections.join_next() => {}
-                accepted = accept(&listener, &house.places) => house.take_in(&self, accepted),
+                Some(_) = connections.open.join_next() => {}
+                accepted = accept(&listener, &connections.places) => {
+                    connections.take_in(&self, accepted);
+                }
             }
         }
         self.gate.close();
         let farewell = sleep(self.limits.farewell);
         tokio::pin!(farewell);
-        while !house.connections.is_empty() {
+        while !connections.open.is_empty() {
             tokio::select! {
                 () = &mut farewell => break,
-                Some(_) = house.connections.join_next() => {}
-                accepted = accept(&listener, &house.places) => house.take_in(&self, accepted),
+                Some(_) = connections.open.join_next() => {}
+                accepted = accept(&listener, &connections.places) => {
+                    connections.take_in(&self, accepted);
+                }
             }
         }
-        house.take_in_the_rest(&self, listener);
+        connections.take_in_the_rest(&self, listener);
         self.gate.end_waits();
-        house.close(self.limits.drain_timeout).await;
+        connections.close(self.limits.drain_timeout).await;
     }
 
     async fn serve(
@@ -213,23 +217,23 @@ impl Front {
 }
 
 /// The connections, and what they are told when the server stops.
-struct House {
-    connections: JoinSet<()>,
+struct Connections {
+    open: JoinSet<()>,
     places: Arc<Semaphore>,
     closing: watch::Sender<bool>,
 }
 
-impl House {
+impl Connections {
     fn new(limits: &Limits) -> Self {
         Self {
-            connections: JoinSet::new(),
+            open: JoinSet::new(),
             places: Arc::new(Semaphore::new(limits.connections_max)),
             closing: watch::Sender::new(false),
         }
     }
 
     fn take_in(&mut self, front: &Front, (stream, place): (TcpStream, OwnedSemaphorePermit)) {
-        self.connections.spawn(front.clone().serve(stream, place, self.closing.subscribe()));
+        self.open.spawn(front.clone().serve(stream, place, self.closing.subscribe()));
     }
 
     /// Takes in what the kernel has accepted so far, as far as there is room, and stops listening: a
@@ -250,14 +254,11 @@ impl House {
 
     async fn close(mut self, patience: Duration) {
         self.closing.send_replace(true);
-        let all = async { while self.connections.join_next().await.is_some() {} };
+        let all = async { while self.open.join_next().await.is_some() {} };
         if timeout(patience, all).await.is_err() {
-            tracing::warn!(
-                connections = self.connections.len(),
-                "cut requests that did not finish"
-            );
+            tracing::warn!(connections = self.open.len(), "cut requests that did not finish");
         }
-        self.connections.shutdown().await;
+        self.open.shutdown().await;
     }
 }
 
