@@ -82,11 +82,13 @@ impl Roster {
     }
 
     /// A life published other metadata. What a life published that is not here yet, or not any more, is
-    /// not shown.
+    /// not shown; one that is down stays what it was when it went down, so that nobody takes what it
+    /// says as it comes back, and has no new life yet, for a part of what has ended.
     pub(crate) fn on_metadata(&mut self, bulletin: &Bulletin) {
         let Some(member) = self.members.get_mut(&bulletin.name) else { return };
         let is_its = member.identity.incarnation() == bulletin.edition.incarnation;
-        if is_its && member.metadata.as_ref() != Some(&bulletin.bytes) {
+        let is_over = member.state == MemberState::Down && member.metadata.is_some();
+        if is_its && !is_over && member.metadata.as_ref() != Some(&bulletin.bytes) {
             member.metadata = Some(bulletin.bytes.clone());
             let event = Event::Metadata(member.clone());
             self.events.push(event);
@@ -128,4 +130,36 @@ impl Roster {
 /// Whether a life that is seen takes the place of the one that is known under its name.
 fn gives_way(known: &Member, seen: &Identity) -> bool {
     known.state == MemberState::Down || seen.incarnation() > known.identity.incarnation()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::Edition;
+
+    fn bulletin(of: &Identity, bytes: &'static [u8]) -> Bulletin {
+        let edition = Edition { incarnation: of.incarnation(), ..Edition::default() };
+        Bulletin { name: of.shared_name(), edition, bytes: Bytes::from_static(bytes) }
+    }
+
+    fn metadata(roster: &Roster) -> Option<&[u8]> {
+        roster.member("w").unwrap().metadata.as_deref()
+    }
+
+    #[test]
+    fn a_life_that_is_down_keeps_what_it_was_and_may_be_told_of_it_late() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let life = Identity::new("w", address, 1).unwrap();
+        let mut roster = Roster::default();
+        roster.on_up(&life, None, 10);
+        roster.on_down(&life, 20);
+        roster.on_metadata(&bulletin(&life, b"session 1"));
+        assert_eq!(metadata(&roster), Some(&b"session 1"[..]), "it had not come before");
+        roster.on_metadata(&bulletin(&life, b"session 2"));
+        assert_eq!(metadata(&roster), Some(&b"session 1"[..]));
+        let next = Identity::new("w", address, 2).unwrap();
+        roster.on_up(&next, None, 30);
+        roster.on_metadata(&bulletin(&next, b"session 2"));
+        assert_eq!(metadata(&roster), Some(&b"session 2"[..]));
+    }
 }

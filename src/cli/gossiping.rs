@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use membership::{Keyring, Profile};
+use membership::{Keyring, OpenError, Profile};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use super::{Failure, report::complain, server::keyring};
@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How many of them are tried.
 const PORT_TRIES: u16 = 64;
+/// How often a port that was free a moment ago may be taken.
+const BIND_TRIES: u32 = 8;
 
 /// An agent that gossips, or tries to.
 pub(super) struct Gossiping {
@@ -81,8 +83,16 @@ async fn begin(
             Err(error) => return Err(error.to_string()),
         }
     };
-    let options = member(name, &peers, keyring)?;
-    Gossip::of_worker(options, session, labels).await.map_err(|error| error.to_string())
+    let mut tries = 1;
+    loop {
+        let options = member(name, &peers, keyring.clone())?;
+        match Gossip::of_worker(options, session.clone(), labels.clone()).await {
+            Ok(gossip) => return Ok(gossip),
+            // Another process was faster; the next port that is free is another one.
+            Err(OpenError::Bind { .. }) if tries < BIND_TRIES => tries += 1,
+            Err(error) => return Err(error.to_string()),
+        }
+    }
 }
 
 /// The member that this agent is, from what a server says of the others.
