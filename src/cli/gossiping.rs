@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use membership::{Keyring, OpenError, Profile};
+use membership::{Keyring, Profile};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use super::{Failure, report::complain, server::keyring};
 use crate::{
     client::Client,
-    node::{Gossip, MemberOptions},
+    node::{Gossip, MemberOptions, OpenError},
     queue::WorkerId,
     wire::{MemberKind, MemberState, PeersResponse},
 };
@@ -89,7 +89,9 @@ async fn begin(
         match Gossip::of_worker(options, session.clone(), labels.clone()).await {
             Ok(gossip) => return Ok(gossip),
             // Another process was faster; the next port that is free is another one.
-            Err(OpenError::Bind { .. }) if tries < BIND_TRIES => tries += 1,
+            Err(OpenError::Gossip(membership::OpenError::Bind { .. })) if tries < BIND_TRIES => {
+                tries += 1;
+            }
             Err(error) => return Err(error.to_string()),
         }
     }
