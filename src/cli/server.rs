@@ -23,10 +23,11 @@ use crate::{
 /// Voters in one building: with plain timers a leader that hangs is replaced within 200 ms.
 const LAN: raft::Timing =
     raft::Timing { heartbeat_ms: 25, election_min_ms: 100, election_max_ms: 150 };
-/// Beside a lifeline, which replaces a leader long before: the timers step in where that fails, and a
-/// machine that is busy for 100 ms elects nobody.
+/// Beside a lifeline, which replaces a leader long before. The timers step in where that fails, after the
+/// leader's lease (as long as `election_max_ms`) and their own wait: 450 to 500 ms. A machine that is
+/// busy for less elects nobody; a leader that lost its quorum knows so after 4 × 250 ms (L6).
 const LAN_BESIDE_LIFELINE: raft::Timing =
-    raft::Timing { heartbeat_ms: 50, election_min_ms: 300, election_max_ms: 450 };
+    raft::Timing { heartbeat_ms: 50, election_min_ms: 200, election_max_ms: 250 };
 /// Voters up to about 50 ms apart: a heartbeat's round trip fits into the least timeout four times.
 const WIDE: raft::Timing =
     raft::Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1000 };
