@@ -110,21 +110,22 @@ impl Events {
     /// [`ClientError`] when the request is refused, or no server has answered for as long as a call may
     /// take ([`Options::timeout`]; in the beginning, [`Options::patience`]).
     pub async fn next(&mut self) -> Result<Told, ClientError> {
-        let Some(open) = &mut self.open else { return self.listen().await };
-        match open.block().await {
-            Ok(block) => {
-                if let Some(id) = &block.id {
-                    self.wanted.after = Some(id.clone());
+        loop {
+            let Some(open) = &mut self.open else { return self.listen().await };
+            match open.block().await {
+                Ok(Block { id, data }) => {
+                    if id.is_some() {
+                        self.wanted.after = id;
+                    }
+                    if let Some(json) = data {
+                        return self.told(json);
+                    }
                 }
-                match block.data {
-                    Some(json) => self.told(json),
-                    None => Box::pin(self.next()).await,
+                Err(Fault::Gone(reason)) => return Ok(self.lose(reason)),
+                Err(Fault::Nonsense(reason)) => {
+                    let address = open.download.address().to_string();
+                    return Err(ClientError::BadAnswer { address, reason });
                 }
-            }
-            Err(Fault::Gone(reason)) => Ok(self.lose(reason)),
-            Err(Fault::Nonsense(reason)) => {
-                let address = open.download.address().to_string();
-                Err(ClientError::BadAnswer { address, reason })
             }
         }
     }
