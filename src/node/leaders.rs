@@ -181,7 +181,8 @@ impl Leaders {
     /// Why that term has the leader that it has, if that is known here.
     pub(super) fn cause_of(&self, term: u64) -> Option<Cause> {
         let change = self.changes.iter().find(|change| change.term == term)?;
-        Some(change.cause).filter(|cause| *cause != Cause::Unknown)
+        // That this node knew no leader before says nothing to those that did.
+        Some(change.cause).filter(|cause| !matches!(cause, Cause::Unknown | Cause::Start))
     }
 }
 

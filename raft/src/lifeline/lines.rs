@@ -117,8 +117,10 @@ impl<S: StateMachine> Lifelines<S> {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
             let membership = metrics.membership_config.membership();
-            let named = membership.nodes().find(|(_, peer)| peer.label == label);
-            named.map(|(id, _)| *id)
+            let is_named =
+                |id: &PeerId| membership.get_node(id).is_some_and(|peer| peer.label == label);
+            // A learner may have the label of the voter that it replaces, or was replaced by.
+            membership.voter_ids().find(is_named)
         };
         if let Some(id) = id {
             self.ears().on_witness(id);

@@ -69,6 +69,10 @@ struct Doubt {
     since: Instant,
     pace: Duration,
     next_exchange: Instant,
+    /// No other's suspicion is heeded before: two voters that are cut off from a leader which a
+    /// quorum hears would summon each other without end.
+    heeds_at: Instant,
+    heed_pace: Duration,
 }
 
 /// A suspicion that has caused an election and may yet prove right or wrong.
@@ -162,11 +166,17 @@ impl<S: StateMachine> Watcher<S> {
                 since: now,
                 pace: PACE,
                 next_exchange: now,
+                heeds_at: now,
+                heed_pace: PACE,
             });
             let acts_at = doubt.since + self.patience.wait(now);
             if is_summoned {
                 // It is another's suspicion, and that one's patience.
-                self.pursue(&suspect).await;
+                if now >= doubt.heeds_at {
+                    self.pursue(&suspect).await;
+                    doubt.heeds_at = Instant::now() + doubt.heed_pace;
+                    doubt.heed_pace = (2 * doubt.heed_pace).min(PACE_MAX);
+                }
             } else if now < acts_at {
                 doubt.next_exchange = acts_at;
             } else if now >= doubt.next_exchange {
