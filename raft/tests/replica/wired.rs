@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use raft::{
-    Options, Role, Suspicion,
+    Bootstrap, Options, Role, Suspicion,
     disk::{Loss, MemoryDisk},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -35,6 +35,17 @@ impl Wired {
         // Lines are drawn when the configuration is known, and answered at once.
         sleep(Duration::from_millis(100)).await;
         wired
+    }
+
+    /// One more node on the same switchboard, which waits to be taken in. Returns its place.
+    pub(crate) async fn waiting(&mut self, label: &str) -> usize {
+        let mut node = Node::new(label);
+        node.options.bootstrap = Bootstrap::Join;
+        node.disk = Arc::new(MemoryDisk::new(Loss::Lose, 1 + self.nodes.len() as u64));
+        node.net = self.switchboard.net(node.options.listen);
+        node.start().await;
+        self.nodes.push(node);
+        self.nodes.len() - 1
     }
 
     pub(crate) async fn leader(&self) -> usize {
