@@ -84,6 +84,17 @@ impl Wired {
         (at, began.elapsed(), stood.map(|stood| stood.suspicion))
     }
 
+    /// Lets this much time pass, and panics when more than `limit` is sent in it: what is sent without
+    /// pause would never let it pass.
+    pub(crate) async fn let_pass(&self, time: Duration, limit: u64) {
+        let mut sends = self.switchboard.sends();
+        let most = *sends.borrow() + limit;
+        tokio::select! {
+            () = sleep(time) => {}
+            _ = sends.wait_for(|sends| *sends > most) => panic!("more than {limit} in {time:?}"),
+        }
+    }
+
     pub(crate) fn terms(&self) -> Vec<u64> {
         self.nodes.iter().map(|node| node.status().term).collect()
     }
