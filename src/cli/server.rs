@@ -206,10 +206,6 @@ fn node_options(config: &Config, gossip: Option<GossipOptions>) -> NodeOptions {
 fn gossip(config: &Config) -> Result<Option<GossipOptions>, Failure> {
     let Some(gossip) = &config.gossip else { return Ok(None) };
     let keyring = gossip.key_file.as_deref().map(keyring).transpose()?;
-    if keyring.is_none() && !config.peer_listen.ip().is_loopback() {
-        let address = config.peer_listen;
-        tracing::warn!(%address, "gossip is not sealed: whoever reaches it can declare members dead");
-    }
     Ok(Some(GossipOptions {
         profile: match gossip.profile {
             GossipProfile::Local => Profile::Local,
@@ -324,6 +320,7 @@ mod tests {
                 ("data_dir", "/d".to_owned()),
                 ("listen", listen.to_owned()),
                 ("insecure", "true".to_owned()),
+                ("gossip", "off".to_owned()),
             ];
             let surroundings = Surroundings::default();
             let raw = Raw::layered(Side::Server, &flags, ConfigFile::default(), &surroundings);
