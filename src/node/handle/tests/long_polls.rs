@@ -174,7 +174,7 @@ async fn many_long_polls_at_one_follower_hold_up_nothing_else() {
     for number in 0..300 {
         submit(follower, add(&format!("j{number}"))).await;
     }
-    let mut jobs = std::collections::BTreeSet::new();
+    let mut jobs = BTreeSet::new();
     while let Some(granted) = timeout(PATIENCE, polls.join_next()).await.unwrap() {
         let grant = grant_of(&granted.unwrap().unwrap()).unwrap();
         assert!(jobs.insert(grant.job), "one job to one claim");
