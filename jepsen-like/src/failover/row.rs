@@ -14,6 +14,15 @@ use crate::{measure::Distribution, traffic::Tally, verdict::Verdict};
 /// Above this share of void trials, in percent, a run proves nothing.
 const VOID_PERCENT_MAX: usize = 10;
 
+/// Whether so many trials are void that the others prove nothing; no trial proves nothing either.
+pub(crate) fn prove_nothing(trials: &[Trial]) -> bool {
+    trials.is_empty() || voids(trials) * 100 > trials.len() * VOID_PERCENT_MAX
+}
+
+fn voids(trials: &[Trial]) -> usize {
+    trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Void(_))).count()
+}
+
 /// Several trials of the same.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
@@ -73,7 +82,7 @@ impl Row {
     }
 
     pub(crate) fn voids(&self) -> usize {
-        self.trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Void(_))).count()
+        voids(&self.trials)
     }
 
     pub(crate) fn failed_trials(&self) -> usize {
@@ -89,7 +98,7 @@ impl Row {
                 .is_some_and(|goal| !goal.is_met_by(&self.gaps()) || self.calls().failures() > 0);
         if self.failed_trials() > 0 || self.completed_twice() > 0 || misses_goal {
             Verdict::Missed
-        } else if self.voids() * 100 > self.trials.len() * VOID_PERCENT_MAX {
+        } else if prove_nothing(&self.trials) {
             Verdict::Unknown
         } else {
             Verdict::Met
