@@ -58,8 +58,10 @@ pub(super) struct Call<'a> {
 /// What a call does when every address has said no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Persistence {
-    /// It pauses and tries them again.
+    /// It pauses and tries them again; while nobody listens, for [`Options::patience`] only.
     UntilDeadline,
+    /// The same, and while nobody listens as well: a server has answered what came before it.
+    WhoeverListens,
     /// It says so: for questions about the present.
     OneRound,
 }
@@ -139,6 +141,7 @@ impl Transport {
             }
             let is_patience_over = match call.persistence {
                 Persistence::OneRound => true,
+                Persistence::WhoeverListens => false,
                 Persistence::UntilDeadline if story.has_been_heard() => false,
                 Persistence::UntilDeadline => start.elapsed() >= self.options.patience,
             };
