@@ -19,8 +19,8 @@ Examples:
   queue events --types leader_elected,host_*    who leads, who is there
   queue events --queue mail --types job_failed -o jsonl
 
-Each node tells what it sees itself. When it goes away, the next of --addr is asked, and a line on
-stderr says so; what nobody can tell any more is an event `gap`.";
+Each node tells what it sees itself. When it goes away, or hangs and --addr names another, the next
+of --addr is asked, and a line on stderr says so; what nobody can tell any more is an event `gap`.";
 
 /// Show what happens, as it happens: changes of leader, members, jobs.
 #[derive(Debug, Args)]

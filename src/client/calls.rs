@@ -236,7 +236,7 @@ impl Client {
     }
 
     /// Repeats a long poll until its answer `is_over` or `wait` has passed. A node that is about to stop
-    /// answers before that, and another one takes what is left of the wait.
+    /// answers before that, and another one takes what is left of the wait, or the same one when it is back.
     async fn poll<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -245,13 +245,15 @@ impl Client {
         is_over: impl Fn(&T) -> bool,
     ) -> Result<Answer<T>, ClientError> {
         let end = Instant::now() + wait;
+        let mut persistence = Persistence::UntilDeadline;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let one = left.min(Duration::from_millis(WAIT_MS_MAX));
-            let answer = self.once(method.clone(), one, Persistence::UntilDeadline, render).await?;
+            let answer = self.once(method.clone(), one, persistence, render).await?;
             if is_over(&answer.value) || Instant::now() >= end {
                 return Ok(answer);
             }
+            persistence = Persistence::WhoeverListens;
             sleep_until(end.min(Instant::now() + POLL_PAUSE)).await;
         }
     }

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{queue::QueueName, wire::Event};
 
-/// A server says every 15 s that it is there; one that is not heard for this is taken for lost.
+/// A server says every 15 s that it is there; one that is not heard for this is taken for lost, also when there
+/// is no other to go to. When there is, one that hangs is left sooner ([`Download::next`]).
 const SILENCE_MAX: Duration = Duration::from_secs(25);
 /// Between two rounds through the addresses, at the most.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -157,9 +158,9 @@ impl Events {
                 self.options.timeout
             }
         };
+        // Its own: it begins with the first of the addresses.
+        let transport = Transport::new(self.options.clone());
         loop {
-            // Its own: it begins with the first of the addresses.
-            let transport = Transport::new(self.options.clone());
             match transport.open(&path).await {
                 Ok(download) => {
                     let address = download.address().clone();
@@ -282,6 +283,12 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        task::JoinHandle,
+    };
+
     use super::*;
     use crate::wire::{EventType, EventsQuery};
 
@@ -299,6 +306,41 @@ mod tests {
         assert_eq!(read.queues.into_iter().collect::<Vec<_>>(), request.queues);
         assert_eq!(read.after, request.after);
         assert_eq!(EventsRequest::default().path(), "/events");
+    }
+
+    /// A server that begins one stream, says that it is there, and then answers nothing, as one that was frozen.
+    async fn frozen_under_a_stream() -> (JoinHandle<(TcpListener, TcpStream)>, Uri) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0, "a request");
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            let text = format!("{head}9\r\nid: r-1\n\n\r\n");
+            stream.write_all(text.as_bytes()).await.unwrap();
+            (listener, stream)
+        });
+        (serving, address)
+    }
+
+    // Situation: the first of two servers freezes under a stream. Claim: it is left because it answers nothing,
+    // not because the stream was silent for long; the next one is asked for what follows.
+    #[tokio::test]
+    async fn a_server_that_freezes_under_a_stream_is_left_for_the_next() {
+        let (first, second) = (frozen_under_a_stream().await, frozen_under_a_stream().await);
+        let client = Client::new(Options {
+            addresses: vec![first.1.clone(), second.1.clone()],
+            timeout: Duration::from_secs(30),
+            patience: Duration::from_secs(30),
+        });
+        let mut events = client.events(EventsRequest::default());
+        let told = |address: &Uri| Told::Listening { address: address.to_string() };
+        assert_eq!(events.next().await.unwrap(), told(&first.1));
+        let Told::Lost { address, reason } = events.next().await.unwrap() else { panic!("lost") };
+        assert_eq!(address, first.1.to_string());
+        assert!(reason.contains("does not answer at all"), "{reason}");
+        assert_eq!(events.next().await.unwrap(), told(&second.1));
+        assert_eq!(events.last_id(), Some("r-1"));
     }
 
     #[test]

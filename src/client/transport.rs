@@ -31,7 +31,8 @@ const HOLD_OF_ONE: Duration = Duration::from_secs(5);
 const HOLD_OF_MANY: Duration = Duration::from_secs(2);
 /// What an answer may take beyond what the server was asked to wait.
 const GRACE: Duration = Duration::from_secs(1);
-/// A server that has said nothing for so long is asked whether it is there: while it has a long poll …
+/// A server that has said nothing for so long is asked whether it is there: while it has a long poll or a
+/// long answer under way …
 const QUIET: Duration = Duration::from_secs(1);
 /// … and while it has a call that is done at once, unless there is no leader.
 const QUIET_AT_WORK: Duration = Duration::from_millis(300);
@@ -57,8 +58,10 @@ pub(super) struct Call<'a> {
 /// What a call does when every address has said no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Persistence {
-    /// It pauses and tries them again.
+    /// It pauses and tries them again; while nobody listens, for [`Options::patience`] only.
     UntilDeadline,
+    /// The same, and while nobody listens as well: a server has answered what came before it.
+    WhoeverListens,
     /// It says so: for questions about the present.
     OneRound,
 }
@@ -82,6 +85,13 @@ pub(super) struct Transport {
     http: HttpClient<HttpConnector, Full<Bytes>>,
     pub(super) options: Arc<Options>,
     servers: Arc<Servers>,
+}
+
+/// The server that a long answer comes from.
+#[derive(Debug)]
+pub(super) struct Source {
+    transport: Transport,
+    place: usize,
 }
 
 /// How one attempt at one address ended.
@@ -131,6 +141,7 @@ impl Transport {
             }
             let is_patience_over = match call.persistence {
                 Persistence::OneRound => true,
+                Persistence::WhoeverListens => false,
                 Persistence::UntilDeadline if story.has_been_heard() => false,
                 Persistence::UntilDeadline => start.elapsed() >= self.options.patience,
             };
@@ -233,8 +244,11 @@ impl Transport {
         let mut story = Story::default();
         for place in self.servers.by_preference() {
             let address = self.servers.address(place);
-            match self.open_at(address, path).await {
-                Ok(download) => return Ok(download),
+            match self.open_at(place, path).await {
+                Ok(download) => {
+                    self.servers.prefer(place);
+                    return Ok(download);
+                }
                 Err(Attempt::Refused(error)) if error.retryable => story.on_refusal(error),
                 Err(Attempt::Refused(error)) => return Err(ClientError::Api(error)),
                 // Nothing of a read is ever unknown: it changes nothing.
@@ -248,17 +262,40 @@ impl Transport {
         Err(self.end(story))
     }
 
-    async fn open_at(&self, address: &Uri, path: &str) -> Result<Download, Attempt> {
+    async fn open_at(&self, place: usize, path: &str) -> Result<Download, Attempt> {
+        let (address, now) = (self.servers.address(place), Instant::now());
         let patience = self.options.timeout;
-        let late = |_| Attempt::NotSent(format!("{address} did not answer in time"));
         let rendered = Rendered { path: path.to_owned(), body: Bytes::new() };
         let request = request(&Method::GET, address, rendered, patience.saturating_sub(GRACE));
-        let begun = timeout(patience, self.begin(request.map_err(Attempt::NotSent)?)).await;
-        let response = begun.map_err(late)??;
-        if response.status().is_success() {
-            return Ok(Download::new(address.clone(), response.into_body(), patience));
+        let begun = self.begin_download(place, request.map_err(Attempt::NotSent)?);
+        let ended = tokio::select! {
+            biased;
+            ended = timeout(patience, begun) => ended.map_err(|_| "did not answer in time"),
+            () = self.servers.hangs(place, now, QUIET_AT_WORK, || self.is_there(place)) => {
+                Err("does not answer at all")
+            }
+        };
+        ended.unwrap_or_else(|reason| Err(Attempt::NotSent(format!("{address} {reason}"))))
+    }
+
+    /// Sends a request for a long answer, and notes what its beginning says of the server.
+    async fn begin_download(
+        &self,
+        place: usize,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Download, Attempt> {
+        let begun = self.begin(request).await;
+        let response = begun.inspect_err(|_| self.servers.note_failure(place))?;
+        if says_goodbye(&response) {
+            self.servers.note_failure(place);
+        } else {
+            self.servers.note_answer(place);
         }
-        Err(timeout(patience, read(address, response)).await.map_err(late)?)
+        if response.status().is_success() {
+            let source = Source { transport: self.clone(), place };
+            return Ok(Download::new(source, response.into_body(), self.options.timeout));
+        }
+        Err(read(self.servers.address(place), response).await)
     }
 
     /// Sends a request and returns the head of its answer.
@@ -301,6 +338,24 @@ impl Transport {
                 ClientError::Unreachable { addresses: self.servers.listed(), reason }
             }
         }
+    }
+}
+
+impl Source {
+    pub(super) fn address(&self) -> &Uri {
+        self.transport.servers.address(self.place)
+    }
+
+    /// More of the answer has come.
+    pub(super) fn note_sign_of_life(&self) {
+        self.transport.servers.note_sign_of_life(self.place);
+    }
+
+    /// Waits until the server, which has said nothing since then, does not answer a question either. Never
+    /// returns while there is no other server to go to.
+    pub(super) async fn hangs(&self, since: Instant) {
+        let Self { transport, place } = self;
+        transport.servers.hangs(*place, since, QUIET, || transport.is_there(*place)).await;
     }
 }
 

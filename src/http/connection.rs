@@ -45,6 +45,12 @@ struct Doing {
     /// without blocking a single write, by its HTTP/2 windows, so writes tell nothing of this.
     answers: BTreeSet<(Instant, u64)>,
     next_answer: u64,
+    /// The one among them, over HTTP/1, of which hyper has copied every piece that was ready, and the kernel
+    /// does not have all yet.
+    copied: Option<(Instant, u64)>,
+    /// How much of those pieces the kernel does not have yet, bytes; 0 over HTTP/2. What frames the pieces is
+    /// written and not counted, so it may be a little less than the truth.
+    unwritten: u64,
     /// Whether bytes of a next request's head may have come; true on a fresh connection.
     is_receiving: bool,
     /// Frames come between an HTTP/2 connection's requests, so they say nothing about a head.
@@ -68,6 +74,8 @@ impl Activity {
                 in_flight: 0,
                 answers: BTreeSet::new(),
                 next_answer: 0,
+                copied: None,
+                unwritten: 0,
                 is_receiving: true,
                 is_http2: false,
                 since: Instant::now(),
@@ -95,14 +103,22 @@ impl Activity {
         self.doing().write_blocked.get_or_insert_with(Instant::now);
     }
 
-    /// A write made progress.
-    pub(super) fn on_write_progress(&self) {
-        self.doing().write_blocked = None;
+    /// A write made progress: so many bytes more are with the kernel.
+    pub(super) fn on_write_progress(&self, bytes: u64) {
+        let mut doing = self.doing();
+        doing.write_blocked = None;
+        doing.unwritten = doing.unwritten.saturating_sub(bytes);
     }
 
     /// Everything written so far is with the kernel.
     pub(super) fn on_flushed(&self) {
-        let delivered = std::mem::take(&mut self.doing().unflushed);
+        let mut doing = self.doing();
+        let delivered = std::mem::take(&mut doing.unflushed);
+        if let Some(answer) = doing.copied.take() {
+            doing.answers.remove(&answer);
+        }
+        doing.unwritten = 0;
+        drop(doing);
         delivered.into_iter().for_each(Grants::delivered);
     }
 
@@ -159,6 +175,12 @@ impl Activity {
         }
     }
 
+    /// How long so many bytes take at the least rate.
+    fn time_for(&self, bytes: u64) -> Duration {
+        let rate = u64::from(self.answer_bytes_per_second_min.max(1));
+        Duration::from_millis(bytes.saturating_mul(1000).div_ceil(rate))
+    }
+
     fn deadline(&self) -> Option<(Instant, Overdue)> {
         let doing = self.doing();
         let write = doing.write_blocked.map(|since| (since + self.write_timeout, Overdue::Write));
@@ -184,7 +206,7 @@ pub(super) struct InFlight {
 struct Due {
     /// Its entry in [`Doing::answers`].
     answer: Option<(Instant, u64)>,
-    /// The pieces of a stream that are not written yet.
+    /// The pieces of a stream that hyper is not done with.
     pieces: usize,
 }
 
@@ -195,23 +217,33 @@ impl InFlight {
         self
     }
 
-    /// Another piece of its answer, of so many bytes, is ready: whatever came before it was taken, and
-    /// it is to be taken in time from now on. [`InFlight::taken`] follows.
+    /// Another piece of its answer, of so many bytes, is ready, and is to be taken in time from now on.
+    /// [`InFlight::taken`] follows.
+    ///
+    /// Over HTTP/2 whatever came before it was taken. Over HTTP/1 hyper asks for the next piece while it
+    /// still has some of the last ones, so a piece alone is no sign that the client takes anything.
     pub(super) fn goes_on(&self, bytes: u64) {
         let mut due = self.due();
         due.pieces += 1;
         self.falls_due(&mut due, bytes);
+        let mut doing = self.activity.doing();
+        if !doing.is_http2 {
+            doing.unwritten += bytes;
+        }
     }
 
-    /// A piece is written. When it was the last one that was ready, nothing is due of the client: the
-    /// stream may be silent for as long as it likes.
+    /// hyper is done with a piece. When it was the last one that was ready, nothing is due of the client, and
+    /// the stream may be silent for as long as it likes: over HTTP/2 at once, and over HTTP/1, where hyper
+    /// copies a piece to be done with it, when the copy is with the kernel.
     pub(super) fn taken(&self) {
         let mut due = self.due();
         due.pieces -= 1;
-        if due.pieces == 0
-            && let Some(before) = due.answer.take()
-        {
-            self.activity.doing().answers.remove(&before);
+        let Some(answer) = due.answer.filter(|_| due.pieces == 0) else { return };
+        let mut doing = self.activity.doing();
+        if doing.is_http2 {
+            doing.answers.remove(&answer);
+        } else {
+            doing.copied = Some(answer);
         }
     }
 
@@ -220,10 +252,14 @@ impl InFlight {
     }
 
     fn falls_due(&self, due: &mut Due, bytes: u64) {
-        let rate = u64::from(self.activity.answer_bytes_per_second_min.max(1));
-        let allowed = self.activity.write_timeout + Duration::from_secs(bytes.div_ceil(rate));
         let mut doing = self.activity.doing();
-        let answer = (Instant::now() + allowed, doing.next_answer);
+        let allowed = self.activity.write_timeout + self.activity.time_for(doing.unwritten + bytes);
+        let mut deadline = Instant::now() + allowed;
+        // A client that is behind gets time for the new bytes, and none again for those that it has not taken.
+        if let Some((before, _)) = doing.copied.take() {
+            deadline = deadline.min(before + self.activity.time_for(bytes));
+        }
+        let answer = (deadline, doing.next_answer);
         doing.next_answer += 1;
         doing.answers.insert(answer);
         if let Some(before) = due.answer.replace(answer) {
@@ -238,6 +274,9 @@ impl Drop for InFlight {
         let due = self.due.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = &due.answer {
             doing.answers.remove(answer);
+            if doing.copied == Some(*answer) {
+                doing.copied = None;
+            }
         }
         doing.in_flight -= 1;
         if doing.in_flight == 0 {
@@ -306,7 +345,7 @@ mod tests {
         let _held = activity.begin(hyper::Version::HTTP_2).answered(16 << 10);
         tokio::time::advance(Duration::from_secs(9)).await;
         activity.on_read();
-        activity.on_write_progress();
+        activity.on_write_progress(1);
         drop(activity.begin(hyper::Version::HTTP_2).answered(0));
         assert_eq!(seconds_until_overdue(&activity).await, (2, Overdue::Answer));
     }
@@ -316,9 +355,12 @@ mod tests {
         let activity = activity();
         let stream = activity.begin(hyper::Version::HTTP_11).answered(0);
         for _ in 0..100 {
+            stream.goes_on(16 << 10);
+            stream.taken();
             tokio::time::advance(Duration::from_secs(9)).await;
-            stream.goes_on(1);
+            activity.on_flushed();
         }
+        stream.goes_on(16 << 10);
         assert_eq!(seconds_until_overdue(&activity).await, (11, Overdue::Answer));
     }
 
@@ -350,10 +392,62 @@ mod tests {
         stream.goes_on(1);
         stream.goes_on(1);
         stream.taken();
+        activity.on_flushed();
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(activity.deadline().is_some(), "one is not");
         stream.taken();
+        assert!(activity.deadline().is_some(), "it is with hyper, and not with the kernel");
+        activity.on_flushed();
         assert_eq!(activity.deadline(), None);
+    }
+
+    /// Has a stream over HTTP/1 go on for at most 100 s, in which hyper, as it does, copies a piece of 64 KiB
+    /// whenever it has less than as much, and the client takes as many bytes each second. Returns when it was cut.
+    async fn seconds_until_cut(taken_each_second: u64) -> Option<u64> {
+        const PIECE_BYTES: u64 = 64 << 10;
+        let activity = activity();
+        let stream = activity.begin(hyper::Version::HTTP_11).answered(0);
+        let mut held = 0;
+        for second in 0..100 {
+            while held < PIECE_BYTES {
+                stream.goes_on(PIECE_BYTES);
+                stream.taken();
+                held += PIECE_BYTES;
+            }
+            activity.on_write_blocked();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            if activity.deadline().is_some_and(|(deadline, _)| deadline <= Instant::now()) {
+                return Some(second);
+            }
+            activity.on_write_progress(taken_each_second);
+            held -= taken_each_second;
+        }
+        None
+    }
+
+    // Situation: clients of a long stream that take a little all the time, so that no write is blocked for long
+    // and hyper is never without some of what it has copied. Claim: the least rate is what tells them apart.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_taken_more_slowly_than_the_least_rate_is_cut() {
+        assert_eq!(seconds_until_cut(17 << 10).await, None);
+        assert!(seconds_until_cut(1 << 10).await.is_some_and(|second| second < 20));
+        assert!(seconds_until_cut(12 << 10).await.is_some());
+    }
+
+    // Situation: a stream is taken fast for long, and then slowly. Claim: what was taken fast is no credit.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_was_fast_may_be_no_slower_later() {
+        let activity = activity();
+        let stream = activity.begin(hyper::Version::HTTP_11).answered(0);
+        for _ in 0..10_000 {
+            stream.goes_on(64 << 10);
+            stream.taken();
+            activity.on_write_progress((64 << 10) - 1);
+        }
+        activity.on_write_blocked();
+        activity.on_write_progress(1);
+        // Ten seconds, and one each for 16 KiB of at most what hyper holds.
+        assert!(seconds_until_overdue(&activity).await.0 <= 10 + 4);
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ fn peer(member: Member, now_ms: u64) -> PeerMember {
     let said = |text: fn(&Card) -> &String| card.map(text).filter(|text| !text.is_empty()).cloned();
     PeerMember {
         state: state(member.state),
-        kind: card.map(|card| kind(card.kind)),
+        kind: member.kind.map(kind),
         incarnation: member.incarnation,
         gossip_addr: member.address.to_string(),
         peer_addr: said(|card| &card.raft_address),

@@ -62,7 +62,8 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
         match written {
             Poll::Pending => self.activity.on_write_blocked(),
-            Poll::Ready(_) => self.activity.on_write_progress(),
+            Poll::Ready(Ok(bytes)) => self.activity.on_write_progress(bytes as u64),
+            Poll::Ready(Err(_)) => self.activity.on_write_progress(0),
         }
         written
     }

@@ -178,7 +178,7 @@ pub struct Event {
     /// `host_*`: the member, a node or an agent; `job_*`: the attempt's worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_id: Option<String>,
-    /// `host_*`: what it is, once it has said so.
+    /// `host_*`: what it is, as `/peers` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<MemberKind>,
     /// `host_*`: which life of it this is.

@@ -32,7 +32,8 @@ pub struct PeerMember {
     pub node_id: String,
     /// How it is.
     pub state: MemberState,
-    /// What it is; `null` until it has said so.
+    /// What it is: by the configuration of the voters as the node that answers knows it, and of whoever is
+    /// not in there by what it says of itself; `null` until it has said so.
     pub kind: Option<MemberKind>,
     /// Which life of it this is; greater is later.
     pub incarnation: u64,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The timers that the lifeline is measured against.
-const LAN: Timing = Timing { heartbeat_ms: 25, election_min_ms: 100, election_max_ms: 150 };
+const LAN: Timing = Timing::lan();
 /// Timers so slow that they elect nobody while a test runs.
 const SLOW: Timing =
     Timing { heartbeat_ms: 50, election_min_ms: 600_000, election_max_ms: 900_000 };

@@ -6,7 +6,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, Uri, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use super::*;
 use crate::{
@@ -40,7 +43,10 @@ struct Server {
 
 impl Server {
     async fn start(script: Vec<Reply>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), script)
+    }
+
+    fn start_on(listener: TcpListener, script: Vec<Reply>) -> Self {
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let asked = Arc::new(Mutex::new(vec![]));
         let seen = asked.clone();
@@ -226,6 +232,37 @@ async fn a_poll_that_is_answered_early_goes_on() {
     let asked = server.asked();
     assert_eq!((asked.len(), &asked[0].1["request_id"]), (2, &asked[1].1["request_id"]));
     assert!(asked[1].1["wait_ms"].as_u64().unwrap() < 60_000, "{asked:?}");
+}
+
+// Situation: the only server answers a long poll early, says goodbye and stops; nobody listens until it is
+// back. Claim: the poll goes on there, with what is left of its wait, although it has no patience with nobody.
+#[tokio::test]
+async fn a_poll_outlives_the_restart_of_its_only_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap();
+    let address: Uri = format!("http://{port}").parse().unwrap();
+    let client = client_of(&[&address], 60_000);
+    let polling = tokio::spawn(async move { client.claim(a_claim(60_000)).await });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0, "a request");
+    drop(listener);
+    let none = json!({"status": "no_work_available", "work": null, "rev": 1}).to_string();
+    let head = format!("content-length: {}\r\nconnection: close", none.len());
+    let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{none}");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    drop(stream);
+    // A call of its own finds nobody and gives up; the poll has been refused as well by the time it is back.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+        let refused = client_of(&[&address], 60_000).add(AddRequest::default()).await;
+        assert!(matches!(refused, Err(ClientError::Unreachable { .. })), "{refused:?}");
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+    assert!(!polling.is_finished(), "it goes on");
+    let again = Server::start_on(TcpListener::bind(port).await.unwrap(), vec![granted()]);
+    let ended = tokio::time::timeout(Duration::from_secs(30), polling).await.expect("in time");
+    assert!(ended.unwrap().unwrap().value.work.is_some());
+    assert_eq!(again.asked().len(), 1);
 }
 
 /// How many connections were made since this was last asked.

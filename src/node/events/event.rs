@@ -37,7 +37,7 @@ pub enum Happening {
 pub struct Host {
     /// Its name: a node's label, a worker's `node_id`.
     pub name: String,
-    /// What it is, once it has said so.
+    /// What it is, as [`Member::kind`](crate::node::Member::kind) says.
     pub kind: Option<Kind>,
     /// How it is now.
     pub state: MemberState,

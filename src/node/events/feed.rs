@@ -218,8 +218,8 @@ impl Cursor {
         self.gap.as_ref().map_or_else(looked_at, |untold| untold.after)
     }
 
-    /// Takes the next events that are wanted, waiting for them. Returns without one when it has looked at
-    /// so many that its position is worth telling.
+    /// Takes the next events that are wanted, waiting for them. Dropped before that, it has moved on over
+    /// what was not wanted; see [`Cursor::position`].
     pub(super) async fn next(&mut self, wanted: &(impl Fn(&Happening) -> bool + Sync)) -> Taken {
         let mut looks = 0;
         loop {

@@ -27,7 +27,7 @@ pub(in crate::node) async fn follow(node: Arc<Node>, gossip: Gossip) {
 
 fn host(member: Member) -> Host {
     Host {
-        kind: member.card.map(|card| card.kind),
+        kind: member.kind,
         name: member.name,
         state: member.state,
         incarnation: member.incarnation,

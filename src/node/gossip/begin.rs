@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{MemberOptions, follow, gossip::Inner, subject::Subject};
+use super::{MemberOptions, follow, gossip::Inner};
 use crate::node::Clock;
 
 /// How long one look-up of the own name may take, and the pause between two.
@@ -25,11 +25,10 @@ const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn begin(
     inner: Arc<Inner>,
     options: MemberOptions,
-    subject: Arc<dyn Subject>,
     clock: Arc<dyn Clock>,
     seed: u64,
 ) -> Result<(), membership::OpenError> {
-    let start = Start { options, subject, clock, seed };
+    let start = Start { options, clock, seed };
     match start.resolve().await {
         Ok(address) => start.run(&inner, address).await,
         Err(error) => {
@@ -44,7 +43,6 @@ pub(super) async fn begin(
 /// What is needed to begin.
 struct Start {
     options: MemberOptions,
-    subject: Arc<dyn Subject>,
     clock: Arc<dyn Clock>,
     seed: u64,
 }
@@ -84,7 +82,7 @@ impl Start {
         inner: &Arc<Inner>,
         address: SocketAddr,
     ) -> Result<(), membership::OpenError> {
-        let Self { options, subject, clock, seed } = self;
+        let Self { options, clock, seed } = self;
         if address.ip().is_loopback() && !options.listen.ip().is_loopback() {
             let name = &options.advertise;
             tracing::warn!(name, %address, "the advertised name leads other machines to themselves");
@@ -107,7 +105,7 @@ impl Start {
         let membership = Membership::open(options, environment).await?;
         let events = membership.events();
         let _ = inner.membership.set(membership.clone());
-        tokio::spawn(follow::follow(Arc::downgrade(inner), membership, events, subject));
+        tokio::spawn(follow::follow(Arc::downgrade(inner), membership, events));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::{Kind, MemberState};
 /// What gossip counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GossipFigures {
-    /// The members by state and kind, this node among them; kind `None` has not said what it is.
+    /// The members by state and kind, this node among them; kind as of [`Member::kind`](super::Member::kind).
     pub members: BTreeMap<(MemberState, Option<Kind>), usize>,
     /// Cards that came and could not be read, since the start.
     pub unreadable_cards: u64,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -12,9 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{
-    Card, Kind, Member, MemberState, gossip::Inner, subject::Subject, workers::WorkerEvent,
-};
+use super::{Card, Kind, Member, MemberState, gossip::Inner, workers::WorkerEvent};
 
 /// How often it is looked whether there is something new to say.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -24,9 +22,8 @@ pub(super) async fn follow(
     inner: Weak<Inner>,
     membership: Membership,
     mut events: Receiver<Event>,
-    subject: Arc<dyn Subject>,
 ) {
-    let mut follower = Follower { membership, subject, said: None, joined: vec![], told: None };
+    let mut follower = Follower { membership, said: None, joined: vec![], told: None };
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -49,7 +46,6 @@ pub(super) async fn follow(
 /// What was said and told so far.
 struct Follower {
     membership: Membership,
-    subject: Arc<dyn Subject>,
     /// The card that was last published.
     said: Option<Card>,
     /// The addresses that were last handed to the membership.
@@ -63,7 +59,7 @@ impl Follower {
         match event {
             Event::Suspect(member) => {
                 tracing::info!(name = member.identity.name(), "a member does not answer");
-                self.subject.on_suspect(member.identity.name());
+                inner.subject.on_suspect(member.identity.name());
                 inner.tell(inner.seen(member));
             }
             Event::Metadata(member) => {
@@ -90,7 +86,7 @@ impl Follower {
 
     /// Says what is new of the subject, and tells it what is new of the members.
     fn look(&mut self, inner: &Inner) {
-        let card = self.subject.card();
+        let card = inner.subject.card();
         if self.said.as_ref() != Some(&card) {
             let fitted = card.clone().fitted();
             if fitted.labels.len() < card.labels.len() && self.said.is_none() {
@@ -99,7 +95,7 @@ impl Follower {
             }
             self.membership.publish(fitted.encode());
         }
-        let addresses = self.subject.addresses();
+        let addresses = inner.subject.addresses();
         if self.joined != addresses {
             self.membership.join(addresses.clone());
             self.joined = addresses;
@@ -108,7 +104,7 @@ impl Follower {
         if card.kind == Kind::Fresh {
             let nodes = inner.members().into_iter().filter_map(address_of_node).collect();
             if self.told.as_ref() != Some(&nodes) {
-                self.subject.on_nodes(nodes.iter().cloned().collect());
+                inner.subject.on_nodes(nodes.iter().cloned().collect());
                 self.told = Some(nodes);
             }
         }

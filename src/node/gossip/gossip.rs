@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -34,13 +35,13 @@ pub struct Gossip {
 }
 
 /// What the clones share, and the task that follows the membership.
-#[derive(Debug)]
 pub(super) struct Inner {
     name: String,
     cluster: String,
     profile: Profile,
     /// Not there until the advertised name has led somewhere.
     pub(super) membership: OnceLock<Membership>,
+    pub(super) subject: Arc<dyn Subject>,
     pub(super) unreadable_cards: AtomicU64,
     pub(super) changes: broadcast::Sender<Member>,
     pub(super) worker_events: broadcast::Sender<WorkerEvent>,
@@ -65,12 +66,13 @@ impl Gossip {
             cluster: options.cluster.clone(),
             profile: options.profile,
             membership: OnceLock::new(),
+            subject,
             unreadable_cards: AtomicU64::new(0),
             changes: broadcast::Sender::new(EVENTS_MAX),
             worker_events: broadcast::Sender::new(EVENTS_MAX),
             threads: OwnThreads::start(runtime, "gossip", GOSSIP_THREADS)?,
         });
-        let beginning = begin::begin(Arc::clone(&inner), options, subject, clock, seed);
+        let beginning = begin::begin(Arc::clone(&inner), options, clock, seed);
         inner.threads.run(beginning).await?;
         Ok(Self { inner })
     }
@@ -129,8 +131,7 @@ impl Gossip {
             ..GossipFigures::default()
         };
         for member in self.inner.members() {
-            let kind = member.card.map(|card| card.kind);
-            *figures.members.entry((member.state, kind)).or_default() += 1;
+            *figures.members.entry((member.state, member.kind)).or_default() += 1;
         }
         figures
     }
@@ -159,9 +160,12 @@ impl Inner {
 
     /// A member as this room shows it.
     pub(super) fn seen(&self, member: membership::Member) -> Member {
+        let name = member.identity.name();
+        let card = member.metadata.and_then(|bytes| Card::decode(&bytes).ok());
+        let known = self.subject.kind_of(name, card.as_ref());
         Member {
-            is_self: member.identity.name() == self.name,
-            name: member.identity.name().to_owned(),
+            is_self: name == self.name,
+            name: name.to_owned(),
             address: member.identity.address(),
             incarnation: member.identity.incarnation(),
             state: match member.state {
@@ -171,7 +175,14 @@ impl Inner {
             },
             since_wall_ms: member.since_ms,
             rtt_us: member.rtt_us,
-            card: member.metadata.and_then(|bytes| Card::decode(&bytes).ok()),
+            kind: known.or_else(|| card.as_ref().map(|card| card.kind)),
+            card,
         }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Card;
+use super::{Card, Kind};
 
 /// A member, nodes and agents alike, as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub struct Member {
     pub since_wall_ms: u64,
     /// How long it takes to answer this node's probes, µs, smoothed; `None` until it has answered one.
     pub rtt_us: Option<u64>,
+    /// What it is: by the configuration that this node's replica knows when the member is in it, else as it
+    /// says itself; `None` until it has.
+    pub kind: Option<Kind>,
     /// What it says of itself; `None` until that has come, or when it cannot be read.
     pub card: Option<Card>,
     /// Whether it is this node.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use raft::{Replica, Role};
+use raft::{Peer, Replica, Role, Status};
 
 use super::{Card, GossipOptions, Kind, subject::Subject};
 use crate::node::machine::Machine;
@@ -37,6 +37,10 @@ impl Subject for ReplicaSubject {
         }
     }
 
+    fn kind_of(&self, name: &str, said: Option<&Card>) -> Option<Kind> {
+        configured(&self.replica.status().borrow(), name, said.map(|card| card.raft_id))
+    }
+
     fn addresses(&self) -> Vec<String> {
         let status = self.replica.status();
         let status = status.borrow();
@@ -46,7 +50,7 @@ impl Subject for ReplicaSubject {
 
     /// Only the leader's silence is worth a word to Raft, and it is one witness among others there.
     fn on_suspect(&self, name: &str) {
-        let leads = |status: &raft::Status| {
+        let leads = |status: &Status| {
             status
                 .leader
                 .as_ref()
@@ -65,7 +69,7 @@ impl Subject for ReplicaSubject {
 }
 
 /// What a node is: what Raft's configuration says of it.
-fn kind(status: &raft::Status) -> Kind {
+fn kind(status: &Status) -> Kind {
     if status.role == Role::Fresh {
         Kind::Fresh
     } else if status.voters.iter().any(|voter| voter.id == status.me.id) {
@@ -75,10 +79,19 @@ fn kind(status: &raft::Status) -> Kind {
     }
 }
 
+/// What the configuration says that a member of this name is, if it is in there. Who says that it has
+/// another Raft id than the one that stands there is not: it has an empty directory, or is no node.
+fn configured(status: &Status, name: &str, raft_id: Option<u64>) -> Option<Kind> {
+    let is_it = |peer: &Peer| peer.label == name && raft_id.is_none_or(|said| said == peer.id);
+    if status.voters.iter().any(is_it) {
+        Some(Kind::Voter)
+    } else {
+        status.learners.iter().any(is_it).then_some(Kind::Learner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use raft::{Peer, Status};
-
     use super::*;
 
     fn peer(id: u64) -> Peer {
@@ -98,5 +111,22 @@ mod tests {
         assert_eq!(kind(&status(Role::Follower, &[1])), Kind::Voter);
         assert_eq!(kind(&status(Role::Learner, &[2, 3])), Kind::Learner);
         assert_eq!(kind(&status(Role::Follower, &[2, 3])), Kind::Learner, "it was removed");
+    }
+
+    #[test]
+    fn the_configuration_knows_what_is_in_it_whatever_that_says_of_itself() {
+        let labelled = |id: u64, label: &str| Peer { label: label.to_owned(), ..peer(id) };
+        let status = Status {
+            voters: vec![labelled(1, "n1"), labelled(2, "n2")],
+            learners: vec![labelled(3, "n3")],
+            ..Status::default()
+        };
+        assert_eq!(configured(&status, "n2", Some(2)), Some(Kind::Voter));
+        assert_eq!(configured(&status, "n2", None), Some(Kind::Voter), "it has said nothing yet");
+        assert_eq!(configured(&status, "n3", Some(3)), Some(Kind::Learner));
+        assert_eq!(configured(&status, "n2", Some(9)), None, "an empty directory, the same label");
+        assert_eq!(configured(&status, "n2", Some(0)), None, "an agent of that name");
+        assert_eq!(configured(&status, "n4", Some(4)), None, "it is not in there");
+        assert_eq!(configured(&Status::default(), "n1", Some(1)), None, "nothing is founded yet");
     }
 }

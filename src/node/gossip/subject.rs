@@ -2,13 +2,17 @@
 
 use tokio::sync::watch;
 
-use super::Card;
+use super::{Card, Kind};
 
 /// The process that gossips, as far as gossip needs it: what to say of it, and what it makes of the rest.
 /// None of the calls may block: they are made between two datagrams.
 pub(in crate::node) trait Subject: Send + Sync + 'static {
     /// What is said of it, as of now.
     fn card(&self) -> Card;
+
+    /// What it knows for itself that a member of this name is, which says that much of itself; `None`: it
+    /// does not know the member, and has only the member's own word.
+    fn kind_of(&self, name: &str, said: Option<&Card>) -> Option<Kind>;
 
     /// Where else it knows nodes to be, `host:port`, besides the seeds that it was configured with.
     fn addresses(&self) -> Vec<String>;
@@ -29,6 +33,10 @@ pub(super) struct Worker {
 impl Subject for Worker {
     fn card(&self) -> Card {
         Card { session: *self.session.borrow(), ..self.card.clone() }
+    }
+
+    fn kind_of(&self, _name: &str, _said: Option<&Card>) -> Option<Kind> {
+        None
     }
 
     fn addresses(&self) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Members on this machine's own sockets: what each is told of the others.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
@@ -25,6 +26,8 @@ struct Noting {
     suspects: Mutex<Vec<String>>,
     nodes: Mutex<Vec<Vec<String>>>,
     addresses: Vec<String>,
+    /// What it knows members to be, by their names.
+    known: BTreeMap<&'static str, Kind>,
 }
 
 impl Noting {
@@ -35,6 +38,7 @@ impl Noting {
             suspects: Mutex::default(),
             nodes: Mutex::default(),
             addresses: vec![],
+            known: BTreeMap::new(),
         })
     }
 }
@@ -42,6 +46,10 @@ impl Noting {
 impl Subject for Noting {
     fn card(&self) -> Card {
         self.card.lock().unwrap().clone()
+    }
+
+    fn kind_of(&self, name: &str, _said: Option<&Card>) -> Option<Kind> {
+        self.known.get(name).copied()
     }
 
     fn addresses(&self) -> Vec<String> {
@@ -224,6 +232,7 @@ async fn members_are_found_where_the_subject_knows_nodes_to_be() {
         suspects: Mutex::default(),
         nodes: Mutex::default(),
         addresses: vec![address],
+        known: BTreeMap::new(),
     };
     let _other = member("n2", Arc::new(subject), &[]).await;
     knows(&one, "n2", Kind::Voter, MemberState::Alive).await;
@@ -269,4 +278,34 @@ async fn a_name_that_leads_nowhere_is_no_reason_not_to_start() {
     assert_eq!(opened.members(), []);
     opened.leave().await;
     opened.stop().await;
+}
+
+// Situation: a node knows for itself that n2 votes, whose card says that it learns, as it did a moment ago; of
+// n3 it has only the card. Claim: it shows each as what it knows best, and tells of n2's end as that of a voter.
+#[tokio::test]
+async fn a_member_is_what_the_node_knows_it_to_be_before_what_it_said() {
+    let mut knowing = Noting::of(Kind::Voter, "n1:1");
+    Arc::get_mut(&mut knowing).unwrap().known = [("n2", Kind::Voter)].into();
+    let node = member("n1", knowing, &[]).await;
+    let mut changes = node.changes();
+    let stale = member("n2", Noting::of(Kind::Learner, "n2:1"), &[&node]).await;
+    let learner = member("n3", Noting::of(Kind::Learner, "n3:1"), &[&node]).await;
+    for name in ["n2", "n3"] {
+        knows(&node, name, Kind::Learner, MemberState::Alive).await;
+    }
+    let kind = |name| find(&node, name).and_then(|member| member.kind);
+    assert_eq!((kind("n2"), kind("n3")), (Some(Kind::Voter), Some(Kind::Learner)));
+    let figures = node.figures();
+    assert_eq!(figures.count(|_, kind| kind == Some(Kind::Learner)), 1);
+    stale.leave().await;
+    let down = async {
+        loop {
+            let changed = changes.recv().await.unwrap();
+            if changed.name == "n2" && changed.state == MemberState::Down {
+                return changed;
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, down).await.unwrap().kind, Some(Kind::Voter));
+    learner.stop().await;
 }
