@@ -214,6 +214,7 @@ mod tests {
             calls: Tally::default(),
             successor: None,
             cause: Some(cause.to_owned()),
+            told_gap_ms: None,
             completed_twice: false,
         }
     }

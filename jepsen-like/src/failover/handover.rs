@@ -121,6 +121,7 @@ pub(crate) fn run(
         calls,
         successor: handed_over.map(|(_, successor)| successor),
         cause,
+        told_gap_ms: None,
         completed_twice: completions > 1,
     })
 }

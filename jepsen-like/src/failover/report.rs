@@ -128,13 +128,18 @@ fn goals(rows: &[Row]) -> Table {
     table
 }
 
-/// The causes that the cluster itself names.
+/// What the cluster itself says of the changes: their causes, and how long they took.
 fn told_as(row: &Row) -> String {
     if row.target == Target::Follower {
         return "-".to_owned(); // Nobody follows anybody else.
     }
     let causes = row.causes().into_iter().map(|(cause, count)| format!("{count} {cause}"));
-    causes.collect::<Vec<_>>().join(", ")
+    let causes = causes.collect::<Vec<_>>().join(", ");
+    let gaps = row.of_trials(|trial| trial.told_gap_ms);
+    match gaps.median() {
+        Some(median) => format!("{causes}; {} / {} ms", ms(Some(median)), ms(gaps.max())),
+        None => causes,
+    }
 }
 
 /// What a reader has to know beside the figures.

@@ -144,6 +144,7 @@ mod tests {
             calls: Tally { ok: 10, ..Tally::default() },
             successor: None,
             cause: None,
+            told_gap_ms: None,
             completed_twice: false,
         }
     }

@@ -74,6 +74,8 @@ pub(crate) struct Trial {
     /// Who leads, or holds the job, afterwards; and why, in the words of the surviving nodes.
     pub(crate) successor: Option<String>,
     pub(crate) cause: Option<String>,
+    /// How long that change of leader took, in the words of a surviving node.
+    pub(crate) told_gap_ms: Option<f64>,
     /// Whether a job was recorded as completed twice.
     pub(crate) completed_twice: bool,
 }
@@ -124,7 +126,7 @@ pub(crate) fn run(
     let leads = cluster.leader_among(&survivors);
     let injected = fault.inject(cluster, Victim::Node(node), setting.epoch)?;
     let has_recovered = observe(&writer, &injected, setting.epoch);
-    let (successor, cause) = what_survivors_say(cluster, &survivors);
+    let (successor, cause, told_gap_ms) = what_survivors_say(cluster, &survivors);
     let evidence = injected.evidence(cluster)?;
     let healed = setting.epoch.elapsed();
     injected.heal(cluster)?;
@@ -165,6 +167,7 @@ pub(crate) fn run(
         calls,
         successor,
         cause,
+        told_gap_ms,
         completed_twice: false,
     })
 }
@@ -197,13 +200,16 @@ fn observe(writer: &Writer, injected: &Injected, epoch: Instant) -> bool {
     has_recovered
 }
 
-/// The leader that the surviving nodes agree on, and why the last change was, in their own words.
-fn what_survivors_say(cluster: &Cluster, survivors: &[usize]) -> (Option<String>, Option<String>) {
+/// The leader that the surviving nodes agree on, why the last change was, and how many ms it took, in
+/// their own words.
+fn what_survivors_say(
+    cluster: &Cluster,
+    survivors: &[usize],
+) -> (Option<String>, Option<String>, Option<f64>) {
     let leader = cluster.leader_among(survivors).map(|index| cluster.nodes[index].label.clone());
     let election = survivors.iter().find_map(|index| cluster.election(*index));
-    let cause =
-        election.and_then(|election| election["last_change"]["cause"].as_str().map(str::to_owned));
-    (leader, cause)
+    let change = election.map(|election| election["last_change"].clone()).unwrap_or_default();
+    (leader, change["cause"].as_str().map(str::to_owned), change["gap_ms"].as_f64())
 }
 
 fn outcome(evidence: Evidence, has_recovered: bool, is_still_led: bool, late: Duration) -> Outcome {
