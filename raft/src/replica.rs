@@ -288,9 +288,7 @@ impl<S: StateMachine> Replica<S> {
             return Ok(());
         }
         let (raft, me) = (&self.inner.raft, self.inner.me.id);
-        let ready = tasks::until_successor(raft, me, to.id, deadline).await;
-        let is_over =
-            ready && self.in_scope(tasks::hand_over(raft, me, Some(to.id), deadline)).await;
+        let is_over = self.in_scope(tasks::hand_over(raft, me, Some(to.id), deadline)).await;
         is_over.then_some(()).ok_or(ChangeError::NoSuccessor)
     }
 

@@ -240,7 +240,8 @@ pub(crate) async fn snapshot<S: StateMachine>(raft: &Raft<S>) -> Result<LogIndex
     }
 }
 
-/// Hands leadership over; see [`crate::Replica::hand_over`].
+/// Hands leadership over; see [`crate::Replica::hand_over`]. A certain voter is waited for until it
+/// could take it.
 pub(crate) async fn hand_over<S: StateMachine>(
     raft: &Raft<S>,
     me: PeerId,
@@ -248,11 +249,21 @@ pub(crate) async fn hand_over<S: StateMachine>(
     deadline: Instant,
 ) -> bool {
     let mut metrics = raft.metrics();
-    let (vote, successor) = {
-        let metrics = metrics.borrow_watched();
-        (metrics.vote, successor(&metrics, me, to))
+    // The vote and the successor are of one moment: under load the next may have another.
+    let found = async {
+        loop {
+            let (vote, successor, leads) = {
+                let metrics = metrics.borrow_watched();
+                (metrics.vote, successor(&metrics, me, to), metrics.replication.is_some())
+            };
+            match successor {
+                Some(successor) => return Some((vote, successor)),
+                None if leads && to.is_some() => metrics.changed().await.ok()?,
+                None => return None,
+            }
+        }
     };
-    let Some(successor) = successor else { return false };
+    let Ok(Some((vote, successor))) = timeout_at(deadline, found).await else { return false };
     if raft.trigger().transfer_leader(successor).await.is_err() {
         return false;
     }
@@ -274,25 +285,6 @@ pub(crate) async fn hand_over<S: StateMachine>(
         tracing::warn!(%error, "a failed transfer of leadership could not be undone");
     }
     false
-}
-
-/// Waits until a voter could take the leadership over from this replica. `false` at the deadline.
-pub(crate) async fn until_successor<S: StateMachine>(
-    raft: &Raft<S>,
-    me: PeerId,
-    to: PeerId,
-    deadline: Instant,
-) -> bool {
-    let mut metrics = raft.metrics();
-    let is_ready = async {
-        while successor(&metrics.borrow_watched(), me, Some(to)).is_none() {
-            if metrics.changed().await.is_err() {
-                return false;
-            }
-        }
-        true
-    };
-    timeout_at(deadline, is_ready).await == Ok(true)
 }
 
 /// Undoes a transfer of the leadership that `vote` stands for.

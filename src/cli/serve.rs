@@ -56,7 +56,8 @@ pub(super) struct ServeArgs {
     /// The cluster's name [default: quorate].
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     cluster: Option<String>,
-    /// Accept addresses that other machines can reach, without encryption or passwords.
+    /// Accept addresses that other machines can reach, without encryption or passwords (gossip wants its key
+    /// all the same).
     #[arg(long)]
     insecure: bool,
     /// `lan`, or `wide` for voters tens of milliseconds apart [default: lan].

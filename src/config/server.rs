@@ -171,7 +171,7 @@ impl Resolver<'_> {
         let bootstrap = join.clone().and_then(|join| self.bootstrap(node_id.as_deref(), join));
         let timing = self.take_word("timing", TimingPreset::Lan);
         let has_lifeline = self.take("lifeline", parse::truth, || true);
-        let gossip = self.gossip(peer_listen, insecure, join);
+        let gossip = self.gossip(peer_listen, join);
         let hold_ms = self.take("hold_ms", hold_ms, || 5000);
         let drain_ms =
             self.take("drain_ms", |text| parse::milliseconds(text, 0..=600_000), || 10_000);
@@ -298,24 +298,23 @@ impl Resolver<'_> {
         }
     }
 
-    /// Whether the node gossips, and how it would.
+    /// Whether the node gossips, and how it would. Beyond loopback it needs a key, with `insecure` as well:
+    /// gossip can end leases.
     fn gossip(
         &mut self,
         peer_listen: Option<SocketAddr>,
-        insecure: Option<bool>,
         join: Option<Vec<String>>,
     ) -> Option<(bool, Gossip)> {
         let is_on = self.take("gossip", parse::truth, || true);
         let key_file = self.take("gossip_key_file", parse::text, String::new);
         let profile = self.take_word("gossip_profile", GossipProfile::Lan);
         let key_file = Some(key_file?).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let is_open = is_on? && key_file.is_none() && !insecure?;
+        let is_open = is_on? && key_file.is_none();
         if let Some(address) = peer_listen.filter(|address| is_open && !address.ip().is_loopback())
         {
             let reason = format!(
                 "is needed: whoever reaches {address} could declare members dead; write a key with \
-                 `queue keygen FILE` and name that file on every node, or say `--gossip off`, or \
-                 accept it with --insecure"
+                 `queue keygen FILE` and name that file on every node, or say `--gossip off`"
             );
             self.fault("gossip_key_file", reason, None);
             return None;

@@ -164,7 +164,6 @@ async fn on_claim(node: &Arc<Node>, from: PeerId, claiming: Claiming) -> Result<
         return Err(Refusal::NotProposed);
     }
     let work = Work::one(&Command::Claim(claiming.claim.clone()));
-    node.signs.note_claim(&claiming.claim, node.clock.wall_ms());
     let permit = node.admission.admit_claim(work.bytes).map_err(Setback::from)?;
     let now = Instant::now();
     let (reply, mut answer) = oneshot::channel();

@@ -1,6 +1,6 @@
 //! What HTTP (and anyone else in the process) holds of a node.
 
-use std::{future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -306,7 +306,7 @@ impl Handle {
     /// Hands leadership to another voter. `false` when this node does not lead, or nobody took over
     /// within `patience`; then this node may still lead.
     pub async fn hand_over(&self, patience: Duration) -> bool {
-        self.node().resign(patience).await
+        self.node().resign(patience, &mut BTreeSet::new()).await
     }
 
     /// Writes a snapshot of this replica now. Returns the last log index in it.
@@ -364,10 +364,11 @@ impl Handle {
     async fn hand_over_at_last(&self, tries: usize) {
         let node = self.node();
         let mut route = node.route_now();
+        let mut in_vain = BTreeSet::new();
         for _ in 0..tries {
             let is_alone = node.replica.status().borrow().voters.len() < 2;
             let leads = matches!(route, Route::Here { .. });
-            if is_alone || !leads || node.resign(HAND_OVER_PATIENCE).await {
+            if is_alone || !leads || node.resign(HAND_OVER_PATIENCE, &mut in_vain).await {
                 break;
             }
             // After a try that failed it stands for election again.

@@ -16,6 +16,7 @@ use super::{
     clock::whole_ms,
     events::Happening,
     open::Node,
+    routing::Route,
 };
 
 /// How many changes are remembered.
@@ -26,6 +27,9 @@ const ASK_TRIES: usize = 5;
 const ASK_PAUSE: Duration = Duration::from_millis(50);
 /// How long a former leader has to answer a ping.
 const PING_PATIENCE: Duration = Duration::from_millis(300);
+/// A leader that has not gone so long after it said that it would did not find anybody to hand over to, ms:
+/// a transfer takes 2 s at most.
+const RESIGNATION_MS: u64 = 5_000;
 /// A connection that fails sooner than this was refused: nothing listens there any more.
 const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 
@@ -77,8 +81,9 @@ pub(super) struct Leaders {
     last: Option<(u64, Peer)>,
     /// Since when this node knows of no leader, by its monotonic clock, ms.
     missing_since_ms: Option<u64>,
-    /// The term whose leader said that it would hand over.
-    resigned_term: Option<u64>,
+    /// The term whose leader said that it would hand over, and when, by this node's monotonic clock, ms.
+    /// `None` again when it failed to, as far as this node knows.
+    resigned: Option<(u64, u64)>,
     /// The last changes, the newest first.
     changes: VecDeque<LeaderChange>,
     /// How many changes there were, by their cause; one whose cause is looked for counts when it is
@@ -118,9 +123,14 @@ impl Leaders {
             return None;
         }
         let before = self.last.replace((term, leader.clone()));
+        let has_resigned = |led: u64| {
+            self.resigned.is_some_and(|(term, at_ms)| {
+                term == led && now_ms.saturating_sub(at_ms) <= RESIGNATION_MS
+            })
+        };
         let cause = match &before {
             None => Cause::Start,
-            Some((term, _)) if self.resigned_term == Some(*term) => Cause::Transfer,
+            Some((term, _)) if has_resigned(*term) => Cause::Transfer,
             Some(_) => Cause::Unknown,
         };
         let missing_ms = missing_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
@@ -214,7 +224,15 @@ impl Node {
 
     /// Notes that the leader of `term` is about to hand over.
     pub(super) fn note_resignation(&self, term: u64) {
-        self.leaders().resigned_term = Some(term);
+        let now_ms = self.clock.monotonic_ms();
+        self.leaders().resigned = Some((term, now_ms));
+    }
+
+    /// Notes that this node, which has failed to hand over, leads on in the same term, if it does.
+    pub(super) fn withdraw_resignation(&self) {
+        let Route::Here { term } = self.standing.borrow().route() else { return };
+        let mut leaders = self.leaders();
+        leaders.resigned = leaders.resigned.filter(|(resigned, _)| *resigned != term);
     }
 
     /// Makes events of the changes that are settled.
@@ -310,7 +328,7 @@ mod tests {
     fn a_resigned_leader_is_a_transfer_and_an_unexplained_change_is_looked_into() {
         let mut leaders = Leaders::default();
         see(&mut leaders, 1, 1, 0);
-        leaders.resigned_term = Some(1);
+        leaders.resigned = Some((1, 4));
         assert_eq!(see(&mut leaders, 2, 2, 5), None);
         assert_eq!(leaders.cause_of(2), Some(Cause::Transfer));
         assert_eq!(see(&mut leaders, 3, 3, 5), Some(peer(2)));
@@ -327,6 +345,17 @@ mod tests {
         let told: Vec<_> = settled.iter().map(|change| (change.term, change.cause)).collect();
         assert_eq!(told, [(1, Cause::Start), (2, Cause::Transfer), (3, Cause::Crash)], "each once");
         assert_eq!(leaders.take_settled(), []);
+    }
+
+    // Situation: a leader says that it will hand over, finds nobody, leads on, and crashes a little later.
+    #[test]
+    fn a_resignation_that_came_to_nothing_explains_nothing() {
+        let mut leaders = Leaders::default();
+        see(&mut leaders, 1, 1, 0);
+        leaders.resigned = Some((1, 1_000));
+        assert_eq!(see(&mut leaders, 2, 2, 1_001 + RESIGNATION_MS), Some(peer(1)));
+        leaders.resigned = Some((2, 8_000));
+        assert_eq!(see(&mut leaders, 3, 3, 8_000 + RESIGNATION_MS), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What this node says of itself: how it stands, and whether it is ready.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc, time::Duration};
 
 use raft::{Peer, Role};
 use tokio::time::{sleep, timeout};
@@ -29,17 +29,40 @@ const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 
 impl Node {
     /// Tells everyone that this node is about to hand its leadership over, so that nobody has to
-    /// guess why it changed, and hands it over.
-    pub(super) async fn resign(self: &Arc<Self>, patience: Duration) -> bool {
+    /// guess why it changed, and hands it over to the best voter that is not among the `tried`. One that
+    /// does not take it is `tried` afterwards.
+    pub(super) async fn resign(
+        self: &Arc<Self>,
+        patience: Duration,
+        tried: &mut BTreeSet<String>,
+    ) -> bool {
         let Some(answered) = self.announce_resignation().await else { return false };
-        let others = self.replica.status().borrow().voters.len().saturating_sub(1);
-        // Of an idle cluster one that hangs has as long a log as any, and would take nothing over.
-        match answered.first() {
-            Some(label) if answered.len() < others => {
-                self.replica.hand_over_to(label, patience).await.is_ok()
-            }
-            _ => self.replica.hand_over(patience).await,
+        let Some(to) = successor(self.candidates(&answered), tried) else {
+            self.withdraw_resignation();
+            return false;
+        };
+        let is_over = self.replica.hand_over_to(&to, patience).await.is_ok();
+        if !is_over {
+            tried.insert(to);
+            self.withdraw_resignation();
         }
+        is_over
+    }
+
+    /// The other voters, those that `answered` first, in that order.
+    fn candidates(&self, answered: &[String]) -> Vec<Candidate> {
+        let me = self.replica.status().borrow().me.id;
+        let peers = self.replica.quorum().map(|quorum| quorum.peers).unwrap_or_default();
+        let voters = peers.into_iter().filter(|known| known.is_voter && known.peer.id != me);
+        let mut candidates: Vec<_> = voters
+            .map(|known| Candidate {
+                place: answered.iter().position(|label| *label == known.peer.label),
+                label: known.peer.label,
+                match_index: known.match_index,
+            })
+            .collect();
+        candidates.sort_by_key(|candidate| candidate.place.unwrap_or(usize::MAX));
+        candidates
     }
 
     /// The first half of [`Node::resign`]: the labels of the voters that answered. `None` when this node
@@ -101,6 +124,26 @@ impl Node {
             changes: self.leaders().changes(),
         }
     }
+}
+
+/// A voter that may take the leadership over.
+#[derive(Debug)]
+struct Candidate {
+    label: String,
+    /// Whether it answered that this node resigns: as which one.
+    place: Option<usize>,
+    /// The last index that it is known to share with this node.
+    match_index: u64,
+}
+
+/// Who is to take the leadership over: one that answers, for of an idle cluster one that hangs has as long
+/// a log as any; rather one that was not tried in vain; then the longest log; then whoever comes first.
+fn successor(candidates: Vec<Candidate>, tried: &BTreeSet<String>) -> Option<String> {
+    let best = candidates.into_iter().min_by_key(|candidate| {
+        let is_tried = tried.contains(&candidate.label);
+        (candidate.place.is_none(), is_tried, Reverse(candidate.match_index))
+    });
+    best.map(|candidate| candidate.label)
 }
 
 /// Applies what the leader knew committed, once; until then a restarted replica is not ready.
@@ -185,4 +228,48 @@ fn checks(
             },
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(label: &str, place: Option<usize>, match_index: u64) -> Candidate {
+        Candidate { label: label.to_owned(), place, match_index }
+    }
+
+    // Situation: of four others two answer. Claim: each of these is tried before either is tried again, and
+    // before those that do not answer, whatever their logs.
+    #[test]
+    fn a_leader_that_leaves_tries_the_next_best_after_one_that_did_not_take_over() {
+        let four = || {
+            vec![
+                candidate("fast", Some(0), 10),
+                candidate("slow", Some(1), 9),
+                candidate("hangs", None, 10),
+                candidate("away", None, 3),
+            ]
+        };
+        let mut tried = BTreeSet::new();
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            let to = successor(four(), &tried).unwrap();
+            tried.insert(to.clone());
+            order.push(to);
+        }
+        assert_eq!(order, ["fast", "slow", "fast"]);
+    }
+
+    #[test]
+    fn the_longest_log_takes_over_then_the_first_to_answer() {
+        let none = BTreeSet::new();
+        let of = |candidates| successor(candidates, &none);
+        let longer = vec![candidate("first", Some(0), 9), candidate("longer", Some(1), 10)];
+        assert_eq!(of(longer).as_deref(), Some("longer"));
+        let equal = vec![candidate("first", Some(0), 10), candidate("second", Some(1), 10)];
+        assert_eq!(of(equal).as_deref(), Some("first"));
+        let silent = vec![candidate("a", None, 3), candidate("b", None, 10)];
+        assert_eq!(of(silent).as_deref(), Some("b"), "nobody answered in time");
+        assert_eq!(of(Vec::new()), None);
+    }
 }

@@ -1,7 +1,7 @@
 //! Changes of the voters and of the leader, by whoever leads: asked for anywhere, held while there is no
 //! leader, and asked for again when the leader changes, since each step of a change does what is missing.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use raft::{Change, ChangeError, ChangeState};
 use tokio::time::{Instant, timeout};
@@ -138,7 +138,9 @@ impl Node {
         if !matches!(self.route_now(), Route::Here { .. }) {
             return ChangeState::Ended(Err(ChangeError::NotLeader { leader: None }));
         }
-        if self.is_own_removal(&change) && self.resign(TRANSFER_PATIENCE).await {
+        if self.is_own_removal(&change)
+            && self.resign(TRANSFER_PATIENCE, &mut BTreeSet::new()).await
+        {
             return ChangeState::Ended(Err(ChangeError::NotLeader { leader: None }));
         }
         let mut state = match self.replica.change_voters(change) {
@@ -171,6 +173,10 @@ impl Node {
         if self.announce_resignation().await.is_none() {
             return Err(ChangeError::NotLeader { leader: None });
         }
-        self.replica.hand_over_to(to, TRANSFER_PATIENCE).await
+        let handed = self.replica.hand_over_to(to, TRANSFER_PATIENCE).await;
+        if handed.is_err() {
+            self.withdraw_resignation();
+        }
+        handed
     }
 }

@@ -2,7 +2,7 @@
 //! has come, so a voter whose clock is more than a second from the median of the voters' clocks does
 //! not lead, and says so until it is mended. Leases never depend on any of this.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use raft::Peer;
 use tokio::{
@@ -44,28 +44,55 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// Judges anew. `others` is how far each other voter's clock is ahead of this one, ms; `None` when
-    /// there are others and none was heard, or this node is no voter: then the verdict stays. With an even
-    /// number of clocks there are two medians, and the nearer one counts: of two clocks that disagree
-    /// nobody can say which is wrong, and somebody has to lead.
-    fn judged(self, others: Option<&[i64]>) -> Self {
-        let Some(others) = others else { return Self { ahead_ms: None, ..self } };
-        let mut clocks: Vec<i64> = others.iter().copied().chain([0]).collect();
-        clocks.sort_unstable();
-        let medians = [clocks[(clocks.len() - 1) / 2], clocks[clocks.len() / 2]];
-        let nearest = medians.into_iter().min_by_key(|median| median.unsigned_abs());
-        let ahead_ms = nearest.unwrap_or(0).saturating_neg();
+    /// Judges anew. `others` is how far each other voter's clock is ahead of this one, ms; `None` when it was
+    /// not heard. With an even number of clocks there are two medians, and the nearer one counts: of two
+    /// clocks that disagree nobody can say which is wrong, and somebody has to lead. The median is that of
+    /// all the voters' clocks: while those that were not heard may place it on either side of the limit,
+    /// the verdict stays.
+    fn judged(self, others: &[Option<i64>]) -> Self {
+        let heard: Vec<i64> = others.iter().flatten().copied().collect();
+        let with_unheard = |clock: i64| {
+            let all = others.iter().map(move |heard| heard.unwrap_or(clock));
+            nearest_median(all.chain([0]).collect())
+        };
+        let (least, greatest) = (with_unheard(i64::MIN), with_unheard(i64::MAX));
         let limit = if self.is_aside { BACK_MS } else { ASIDE_MS };
-        Self { ahead_ms: Some(ahead_ms), is_aside: ahead_ms.unsigned_abs() > limit }
+        let is_far = |median: i64| median.unsigned_abs() > limit;
+        let is_one_side = least.signum() == greatest.signum();
+        let verdict = match (is_far(least), is_far(greatest)) {
+            (true, true) if is_one_side => Some(true),
+            (false, false) => Some(false),
+            _ => None,
+        };
+        let ahead_ms = match verdict {
+            // What the verdict rests on.
+            None if self.is_aside => self.ahead_ms,
+            None | Some(_) if heard.is_empty() && !others.is_empty() => None,
+            None | Some(_) => {
+                Some(nearest_median(heard.into_iter().chain([0]).collect()).saturating_neg())
+            }
+        };
+        Self { ahead_ms, is_aside: verdict.unwrap_or(self.is_aside) }
     }
+}
+
+/// The median of these clocks, of two the one nearer to 0.
+fn nearest_median(mut clocks: Vec<i64>) -> i64 {
+    clocks.sort_unstable();
+    let medians = [clocks[(clocks.len() - 1) / 2], clocks[clocks.len() / 2]];
+    medians.into_iter().min_by_key(|median| median.unsigned_abs()).unwrap_or(0)
 }
 
 /// Compares the clocks once a second, and keeps this node from leading while its own is far off.
 pub(super) async fn watch(node: Arc<Node>) {
     let mut reminded_at: Option<Instant> = None;
+    let mut tried = BTreeSet::new();
     loop {
         let before = *node.wall_clock.borrow();
-        let now = before.judged(others(&node).await.as_deref());
+        let now = match others(&node).await {
+            Some(others) => before.judged(&others),
+            None => WallClock { ahead_ms: None, ..before },
+        };
         node.wall_clock.send_replace(now);
         node.replica.stand_aside(now.is_aside);
         if now.is_aside {
@@ -78,8 +105,10 @@ pub(super) async fn watch(node: Arc<Node>) {
                      this node does not lead; set the clock"
                 );
             }
-            if matches!(node.standing.borrow().route(), Route::Here { .. }) {
-                node.resign(HAND_OVER_PATIENCE).await;
+            if !matches!(node.standing.borrow().route(), Route::Here { .. })
+                || node.resign(HAND_OVER_PATIENCE, &mut tried).await
+            {
+                tried.clear();
             }
         } else if before.is_aside {
             reminded_at = None;
@@ -89,19 +118,17 @@ pub(super) async fn watch(node: Arc<Node>) {
     }
 }
 
-/// See [`WallClock::judged`].
-async fn others(node: &Arc<Node>) -> Option<Vec<i64>> {
+/// See [`WallClock::judged`]; `None` when this node is no voter.
+async fn others(node: &Arc<Node>) -> Option<Vec<Option<i64>>> {
     let status = node.replica.status().borrow().clone();
     let me = status.me.id;
     status.voters.iter().find(|voter| voter.id == me)?;
-    let is_alone = status.voters.len() == 1;
     let mut asked = JoinSet::new();
     for voter in status.voters.into_iter().filter(|voter| voter.id != me) {
         let node = Arc::clone(node);
         asked.spawn(async move { ahead_of_mine(&node, &voter).await });
     }
-    let heard: Vec<i64> = asked.join_all().await.into_iter().flatten().collect();
-    (is_alone || !heard.is_empty()).then_some(heard)
+    Some(asked.join_all().await)
 }
 
 async fn ahead_of_mine(node: &Node, voter: &Peer) -> Option<i64> {
@@ -118,7 +145,11 @@ mod tests {
     use super::*;
 
     fn judged(others: &[i64]) -> WallClock {
-        WallClock::default().judged(Some(others))
+        WallClock::default().judged(&heard(others))
+    }
+
+    fn heard(others: &[i64]) -> Vec<Option<i64>> {
+        others.iter().copied().map(Some).collect()
     }
 
     #[test]
@@ -144,15 +175,35 @@ mod tests {
     #[test]
     fn a_clock_that_was_off_must_come_well_within_to_lead_again() {
         let aside = judged(&[2_000, 2_000]);
-        assert!(aside.judged(Some(&[501, 501])).is_aside);
-        assert!(!aside.judged(Some(&[500, 500])).is_aside);
+        assert!(aside.judged(&heard(&[501, 501])).is_aside);
+        assert!(!aside.judged(&heard(&[500, 500])).is_aside);
     }
 
     #[test]
     fn a_node_that_hears_nobody_keeps_its_verdict() {
-        let unheard = WallClock { ahead_ms: None, is_aside: true };
-        assert_eq!(judged(&[2_000, 2_000]).judged(None), unheard);
-        assert_eq!(WallClock::default().judged(None), WallClock::default());
+        let aside = judged(&[2_000, 2_000]);
+        assert!(aside.judged(&[None, None]).is_aside);
+        assert_eq!(WallClock::default().judged(&[None, None]), WallClock::default());
+    }
+
+    // Situation: not every voter's clock is heard. Claim: the verdict changes only when it would whatever
+    // the others' clocks say.
+    #[test]
+    fn clocks_that_were_not_heard_may_be_on_either_side() {
+        let fine = WallClock::default();
+        assert!(!fine.judged(&[Some(60_000), None]).is_aside, "the third may agree with this one");
+        let two_of_five = [Some(60_000), Some(60_000), None, None];
+        assert!(!fine.judged(&two_of_five).is_aside, "two more may agree with this one");
+        let three_of_five = [Some(60_000), Some(60_000), Some(60_000), None];
+        assert!(fine.judged(&three_of_five).is_aside, "three of five are a majority");
+        assert!(!fine.judged(&[Some(60_000), Some(-60_000), None]).is_aside);
+        let aside = judged(&[60_000, 60_000]);
+        assert_eq!(aside.judged(&[Some(60_000), None]), aside, "nothing speaks for this one");
+        assert_eq!(
+            aside.judged(&[Some(100), None]),
+            WallClock { ahead_ms: Some(0), is_aside: false },
+            "two of three agree"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! alarm costs a repeat of the job; the token keeps it from being completed twice.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -61,7 +61,9 @@ pub(super) enum Verdict {
     Asked,
 }
 
-/// When each worker's session last asked this node for something, by this node's wall clock.
+/// When each worker's session last asked this node for something, by this node's wall clock. What another
+/// node sends on does not count: that one has noted it when it came, and may repeat it to a new leader
+/// long after its worker has died. Every voter is asked before a session ends.
 #[derive(Debug, Default)]
 pub(super) struct Signs(Mutex<BTreeMap<WorkerId, (u64, u64)>>);
 
@@ -82,7 +84,7 @@ impl Signs {
         signs.insert(worker.clone(), (session, now_ms));
     }
 
-    /// A claim has come.
+    /// A claim has come from a client.
     pub(super) fn note_claim(&self, claim: &Claim, now_ms: u64) {
         if let Some(session) = claim.session {
             self.note(&claim.worker, session, now_ms);
@@ -90,7 +92,7 @@ impl Signs {
     }
 
     /// Whether that session has asked for something since then.
-    fn has_asked_since(&self, worker: &WorkerId, session: u64, since_ms: u64) -> bool {
+    pub(super) fn has_asked_since(&self, worker: &WorkerId, session: u64, since_ms: u64) -> bool {
         let signs = self.0.lock().expect("nothing panics while the signs are locked");
         signs.get(worker).is_some_and(|(asked, at_ms)| *asked == session && *at_ms > since_ms)
     }
@@ -102,11 +104,12 @@ impl Node {
         if self.gossip.is_none() {
             return;
         }
-        for holding in commands.iter().filter_map(holding) {
-            let holder = self.look(|machine| machine.state().session_under(holding));
-            if let Some((worker, session)) = holder {
-                self.signs.note(&worker, session, self.clock.wall_ms());
-            }
+        let holders: BTreeSet<_> = self.look(|machine| {
+            let named = commands.iter().flat_map(holdings);
+            named.filter_map(|holding| machine.state().session_under(holding)).collect()
+        });
+        for (worker, session) in holders {
+            self.signs.note(&worker, session, self.clock.wall_ms());
         }
     }
 
@@ -157,20 +160,25 @@ fn is_agreed(verdicts: &[Verdict], voters: usize) -> bool {
     count(Verdict::Asked) == 0 && count(Verdict::Down) > voters / 2
 }
 
-/// The token that a call of a holder carries: the first, of a heartbeat.
-fn holding(command: &Command) -> Option<&Holding> {
-    match command {
+/// The tokens that a call of a holder carries. Of those of a heartbeat any may be lost already.
+fn holdings(command: &Command) -> impl Iterator<Item = &Holding> {
+    let beats: &[_] = match command {
+        Command::Heartbeat(heartbeat) => &heartbeat.items[..],
+        _ => &[],
+    };
+    let one = match command {
         Command::Start(holding) => Some(holding),
-        Command::Heartbeat(heartbeat) => heartbeat.items.first().map(|beat| &beat.holding),
         Command::Complete(complete) => Some(&complete.holding),
         Command::Fail(fail) => Some(&fail.holding),
         Command::Release(release) => Some(&release.holding),
         Command::Add(_)
         | Command::Claim(_)
+        | Command::Heartbeat(_)
         | Command::Cancel(_)
         | Command::Operate(_)
         | Command::WorkerDown(_) => None,
-    }
+    };
+    one.into_iter().chain(beats.iter().map(|beat| &beat.holding))
 }
 
 /// The agents that are down and did not fall in a storm. A storm is more than a quarter of the agents
@@ -245,6 +253,10 @@ async fn decide(node: &Arc<Node>, gossip: &Gossip) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        node::samples::{complete, heartbeat, holding, worker},
+        queue::Beat,
+    };
 
     fn member(name: &str, state: MemberState, since_wall_ms: u64) -> WorkerMember {
         WorkerMember { name: name.into(), session: 1, state, since_wall_ms }
@@ -252,10 +264,6 @@ mod tests {
 
     fn names(workers: &[WorkerMember]) -> Vec<&str> {
         fallen(workers).into_iter().map(|worker| worker.name.as_str()).collect()
-    }
-
-    fn worker(name: &str) -> WorkerId {
-        WorkerId::parse(name).unwrap()
     }
 
     #[test]
@@ -316,6 +324,18 @@ mod tests {
         assert!(!signs.has_asked_since(&worker("w"), 7, 1_000));
         assert!(!signs.has_asked_since(&worker("w"), 8, 0));
         assert!(!signs.has_asked_since(&worker("v"), 7, 0));
+    }
+
+    // The job of a heartbeat's first token may have ended while the others are still held.
+    #[test]
+    fn every_token_of_a_heartbeat_is_a_sign_of_its_holder() {
+        let Command::Heartbeat(mut beats) = heartbeat("a", 1) else { unreachable!() };
+        let second = Beat { holding: holding("b", 2), lease_ms: None, progress: None };
+        beats.items.push(second);
+        let named = |command: &Command| holdings(command).cloned().collect::<Vec<_>>();
+        let both = [holding("a", 1), holding("b", 2)];
+        assert_eq!(named(&Command::Heartbeat(beats)), both);
+        assert_eq!(named(&complete("a", 1)), [holding("a", 1)]);
     }
 
     #[test]

@@ -32,8 +32,8 @@ const CALL_BACK_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest between two heartbeats, however long the leases: so long a worker that was taken for
 /// dead, or whose job was cancelled, may go on without knowing it.
 const BEAT_MAX: Duration = Duration::from_secs(10);
-/// How often an agent that holds leases looks whether it has slept, and how late it may be for that to
-/// be no sleep: whoever has slept asks at once what it still holds.
+/// How often an agent that holds leases, or waits for some, looks whether it has slept, and how late it
+/// may be for that to be no sleep: whoever has slept asks at once what it still holds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SLEPT: Duration = Duration::from_millis(300);
 /// Between a heartbeat that failed and the next.
@@ -165,6 +165,10 @@ pub struct Agent {
     beating: Option<(Instant, JoinHandle<Beaten>)>,
     beat_at: Instant,
     beaten_at: Instant,
+    /// What is being called back, and given back, since it drains.
+    calling_back: JoinSet<()>,
+    /// Whether somebody may still give it orders.
+    is_led: bool,
     /// Whether it woke up so late that it may have been missed, and has not asked since.
     has_slept: bool,
     /// Whether a server says that it is to claim nothing.
@@ -199,6 +203,8 @@ impl Agent {
             beating: None,
             beat_at: now,
             beaten_at: now,
+            calling_back: JoinSet::new(),
+            is_led: true,
             has_slept: false,
             is_drained: false,
             drained_by: None,
@@ -216,13 +222,19 @@ impl Agent {
     /// [`AgentError`].
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), AgentError> {
         let mut ended_by = None;
-        while !(self.drained_by.is_some() && self.attempts.is_empty()) {
+        while self.drained_by.is_none()
+            || !self.attempts.is_empty()
+            || !self.calling_back.is_empty()
+        {
             self.begin_what_is_due();
             match self.turn(&mut orders).await {
                 Turn::Order(Some(Order::Drain)) if self.drained_by.is_none() => {
-                    self.drain(self.options.drain).await;
+                    self.drain(self.options.drain);
                 }
-                Turn::Order(_) => self.drain(Duration::ZERO).await,
+                Turn::Order(order) => {
+                    self.is_led &= order.is_some();
+                    self.drain(Duration::ZERO);
+                }
                 Turn::Ended(job, token) => {
                     self.stops.remove(&(job.clone(), token));
                     self.leases.drop(job, token);
@@ -230,7 +242,7 @@ impl Agent {
                 Turn::Claimed(claimed) => {
                     if let Err(error) = self.on_claimed(claimed) {
                         ended_by = Some(error);
-                        self.drain(Duration::ZERO).await;
+                        self.drain(Duration::ZERO);
                     }
                 }
                 Turn::Beaten(asked, beaten) => self.on_beaten(asked, beaten),
@@ -304,12 +316,14 @@ impl Agent {
             self.may_claim().then_some(self.claim_at),
             self.next_beat().filter(|_| self.beating.is_none()),
         ];
-        let look_at = (!self.leases.is_empty()).then(|| Instant::now() + LOOK_EVERY);
+        let holds_or_may = !self.leases.is_empty() || self.claiming.is_some();
+        let look_at = holds_or_may.then(|| Instant::now() + LOOK_EVERY);
         let wake_at = wake_at.into_iter().flatten().chain(look_at).min();
         let turn = tokio::select! {
             biased;
-            order = orders.recv() => Turn::Order(order),
+            order = orders.recv(), if self.is_led => Turn::Order(order),
             Some(Ok((job, token))) = self.attempts.join_next() => Turn::Ended(job, token),
+            Some(_) = self.calling_back.join_next() => Turn::Time,
             beaten = result(self.beating.as_mut().map(|(_, beating)| beating)) => {
                 let asked = self.beating.as_ref().map_or_else(Instant::now, |(asked, _)| *asked);
                 Turn::Beaten(asked, beaten)
@@ -360,8 +374,8 @@ impl Agent {
 
     fn begin(&mut self, work: Arc<GrantedWork>) {
         let (job, token) = (work.work_id.clone(), work.token);
-        // How long the claim waited in line is not known here, so its sending is no measure; but for
-        // the way back the answer is exact, and the heartbeat that follows at once makes up for that.
+        // How long the claim waited in line is not known here, so its sending is no measure. But for the
+        // way back the answer is exact: `LEASE_MARGIN` makes up for that, and who slept on it asks at once.
         let now = Instant::now();
         self.leases.hold(job.clone(), token, now, work.lease_expires_in_ms);
         self.beat_at = now;
@@ -413,23 +427,29 @@ impl Agent {
 
     /// Claims no more, and gives what runs this long. A claim that is out is called back: what it was
     /// granted meanwhile is not to wait for its lease's end.
-    async fn drain(&mut self, patience: Duration) {
+    fn drain(&mut self, patience: Duration) {
         let by = Instant::now() + patience;
         self.drained_by = Some(self.drained_by.map_or(by, |earlier| earlier.min(by)));
         let Some((claim, claiming)) = self.claiming.take() else { return };
         claiming.abort();
         let again = ClaimRequest { wait_ms: None, ..claim };
-        let answer = timeout(CALL_BACK_PATIENCE, self.client.claim_batch(again)).await;
-        let Ok(Ok(answer)) = answer else { return };
-        for work in answer.value.items {
-            if let Work::Granted(work) = work {
-                let (work_id, token) = (work.work_id, work.token);
-                let request = ReleaseRequest { work_id, token, delay_ms: None };
-                if let Err(error) = self.client.release(&request).await {
-                    self.observer.observe(&Happening::Unanswered { error });
+        let (client, observer) = (self.client.clone(), Arc::clone(&self.observer));
+        let call_back = async move {
+            let Ok(answer) = client.claim_batch(again).await else { return };
+            for work in answer.value.items {
+                if let Work::Granted(work) = work {
+                    let (work_id, token) = (work.work_id, work.token);
+                    let request = ReleaseRequest { work_id, token, delay_ms: None };
+                    if let Err(error) = client.release(&request).await {
+                        observer.observe(&Happening::Unanswered { error });
+                    }
                 }
             }
-        }
+        };
+        // What runs is kept, and ended, meanwhile.
+        self.calling_back.spawn(async move {
+            drop(timeout(CALL_BACK_PATIENCE, call_back).await);
+        });
     }
 }
 

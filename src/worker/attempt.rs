@@ -116,7 +116,7 @@ impl Attempt {
                 Ok(()) => Happening::Settled { work, how: settlement.name(), detail: settlement.detail() },
                 Err(error) => Happening::NotSettled { work, how: settlement.name(), error },
             },
-            Some(why) = async { stop?.await.ok() } => Happening::Ended { work, why },
+            Some(why) = told_to_end(stop) => Happening::Ended { work, why },
         };
         self.observe(&happening);
     }
@@ -144,6 +144,15 @@ impl Attempt {
     fn observe(&self, happening: &Happening) {
         self.observer.observe(happening);
     }
+}
+
+/// Why settling must end. One whose agent stops gets a moment more: its command has done its work.
+async fn told_to_end(stop: Option<oneshot::Receiver<Stop>>) -> Option<Stop> {
+    let why = stop?.await.ok()?;
+    if why == Stop::Shutdown {
+        sleep(SHUTDOWN_GRACE).await;
+    }
+    Some(why)
 }
 
 /// How a job is settled.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod backup;
+mod called_back;
 mod clients;
 mod contract_config;
 mod contract_history;

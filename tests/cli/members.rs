@@ -125,8 +125,11 @@ fn a_gossip_port_in_use_is_one_line_and_nothing_is_written() {
 #[test]
 fn beyond_loopback_gossip_needs_a_key_and_the_complaint_says_how_to_get_one() {
     let user = User::new();
-    let complaint = refusal(&user, &["--peer-listen", "0.0.0.0:8771"]);
-    let line = complaint.lines().find(|line| line.contains("gossip_key_file: is needed"));
-    let line = line.unwrap_or_else(|| panic!("{complaint}"));
-    assert!(line.contains("queue keygen FILE") && line.contains("--insecure"), "{line}");
+    let open = ["--peer-listen", "0.0.0.0:8771", "--peer-advertise", "10.0.0.1:8771"];
+    for words in [&open[..], &[&open[..], &["--insecure"]].concat()] {
+        let complaint = refusal(&user, words);
+        let line = complaint.lines().find(|line| line.contains("gossip_key_file: is needed"));
+        let line = line.unwrap_or_else(|| panic!("{words:?}: {complaint}"));
+        assert!(line.contains("queue keygen FILE") && line.contains("--gossip off"), "{line}");
+    }
 }

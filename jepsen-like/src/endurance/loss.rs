@@ -17,7 +17,7 @@ use crate::{
     chance::Chance,
     cluster::Cluster,
     exit::Failure,
-    failover::{Fault, Outcome, Setting, Trial, handover},
+    failover::{Fault, Outcome, Setting, Trial, handover, prove_nothing},
     measure::Distribution,
     network::{Effect, Rule},
     setup::{Setup, print, tell},
@@ -187,7 +187,7 @@ fn detection(trials: &[Trial], is_bounded: bool) -> Check {
     let holds = !has_failed && (!is_bounded || found_out == measured.len());
     let asked = if is_bounded { "all, as worker_down" } else { "all" };
     let check = Check::must("jobs of killed agents", told, asked, holds);
-    if holds && measured.is_empty() {
+    if holds && prove_nothing(trials) {
         return Check { verdict: Verdict::Unknown, ..check };
     }
     check
@@ -232,7 +232,12 @@ mod tests {
         assert_eq!(detection(&[failed], false).verdict, Verdict::Missed);
         assert_eq!(detection(&[], true).verdict, Verdict::Unknown);
         let void = trial(Outcome::Void("it lives".to_owned()), "worker_down");
-        assert_eq!(detection(&[void], true).verdict, Verdict::Unknown);
+        let mut trials = vec![void.clone()];
+        assert_eq!(detection(&trials, true).verdict, Verdict::Unknown);
+        trials.extend(vec![trial(Outcome::Measured, "worker_down"); 9]);
+        assert_eq!(detection(&trials, true).verdict, Verdict::Met, "one of ten is borne");
+        trials.push(void);
+        assert_eq!(detection(&trials, true).verdict, Verdict::Unknown, "two of eleven are not");
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! ```
 //! Of a worker, [`handover`] measures for how long its job was nobody's.
 //!
-//! A trial without evidence that its fault was in force is void, and a run with over a tenth of its
-//! trials void proves nothing.
+//! A trial without evidence that its fault was in force, or that it was in force on the leader it was
+//! for, is void, and a run with over a tenth of its trials void proves nothing.
 
 mod fault;
 mod goal;
@@ -20,5 +20,6 @@ mod trial;
 
 pub(crate) use fault::{Fault, Target};
 pub(crate) use goal::GapGoal;
+pub(crate) use row::prove_nothing;
 pub(crate) use run::{failover, matrix};
 pub(crate) use trial::{Outcome, Setting, Trial};

@@ -52,6 +52,7 @@ fn figures(rows: &[Row]) -> Table {
         "after heal p50/max ms",
         "before p50/max ms",
         "writer late max ms",
+        "told as",
         "failed requests",
         "",
     ]);
@@ -74,6 +75,7 @@ fn figures(rows: &[Row]) -> Table {
             pair(|trial| trial.gap_after_heal_ms),
             pair(|trial| trial.gap_before_ms),
             ms(row.of_trials(|trial| trial.writer_late_ms).max()),
+            told_as(row),
             format!("{} of {}", calls.failures(), calls.ok + calls.failures()),
             verdict(row).to_owned(),
         ]);
@@ -126,6 +128,15 @@ fn goals(rows: &[Row]) -> Table {
     table
 }
 
+/// The causes that the cluster itself names.
+fn told_as(row: &Row) -> String {
+    if row.target == Target::Follower {
+        return "-".to_owned(); // Nobody follows anybody else.
+    }
+    let causes = row.causes().into_iter().map(|(cause, count)| format!("{count} {cause}"));
+    causes.collect::<Vec<_>>().join(", ")
+}
+
 /// What a reader has to know beside the figures.
 fn complaints(row: &Row) -> String {
     let mut text = String::new();
@@ -136,6 +147,10 @@ fn complaints(row: &Row) -> String {
     }
     if row.completed_twice() > 0 {
         writeln!(text, "{name}: {} jobs were completed twice", row.completed_twice())
+            .expect("into a string");
+    }
+    if let Some(late) = row.late_after_heal() {
+        writeln!(text, "{name}: after a healing nothing was written for {} ms", late.as_millis())
             .expect("into a string");
     }
     for trial in &row.trials {

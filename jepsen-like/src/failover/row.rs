@@ -1,6 +1,6 @@
 //! The trials of one fault on one target under one load, and what they come to.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
@@ -13,6 +13,17 @@ use crate::{measure::Distribution, traffic::Tally, verdict::Verdict};
 
 /// Above this share of void trials, in percent, a run proves nothing.
 const VOID_PERCENT_MAX: usize = 10;
+/// How long after the healing nothing may be acknowledged (L6).
+const AFTER_HEAL_MAX: Duration = Duration::from_secs(1);
+
+/// Whether so many trials are void that the others prove nothing; no trial proves nothing either.
+pub(crate) fn prove_nothing(trials: &[Trial]) -> bool {
+    trials.is_empty() || voids(trials) * 100 > trials.len() * VOID_PERCENT_MAX
+}
+
+fn voids(trials: &[Trial]) -> usize {
+    trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Void(_))).count()
+}
 
 /// Several trials of the same.
 #[derive(Debug, Clone, Serialize)]
@@ -56,14 +67,28 @@ impl Row {
         self.of_trials(|trial| trial.gap_ms)
     }
 
-    /// All calls of all trials that were not void.
+    /// All calls of all trials, void ones as well: who was refused was refused.
     pub(crate) fn calls(&self) -> Tally {
         let mut sum = Tally::default();
-        let counted = |trial: &&Trial| !matches!(trial.outcome, Outcome::Void(_));
-        for trial in self.trials.iter().filter(counted) {
+        for trial in &self.trials {
             sum.add(&trial.calls);
         }
         sum
+    }
+
+    /// Why there was another leader, in the words of the surviving nodes, and how often.
+    pub(crate) fn causes(&self) -> BTreeMap<&str, usize> {
+        let mut causes = BTreeMap::new();
+        for cause in self.measured().filter_map(|trial| trial.cause.as_deref()) {
+            *causes.entry(cause).or_default() += 1;
+        }
+        causes
+    }
+
+    /// The longest gap after a healing, when it is longer than it may be.
+    pub(crate) fn late_after_heal(&self) -> Option<Duration> {
+        let longest = self.of_trials(|trial| trial.gap_after_heal_ms).max();
+        longest.filter(|gap| *gap > AFTER_HEAL_MAX)
     }
 
     /// Jobs that were completed twice, of the load's and the trials' own.
@@ -73,23 +98,24 @@ impl Row {
     }
 
     pub(crate) fn voids(&self) -> usize {
-        self.trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Void(_))).count()
+        voids(&self.trials)
     }
 
     pub(crate) fn failed_trials(&self) -> usize {
         self.trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Failed(_))).count()
     }
 
-    /// Missed: a goal is missed, a request failed, a trial failed, or a job was completed twice. Unknown:
+    /// Missed: a goal is missed, writes did not flow soon after a healing, a request failed, a trial failed, or a job was completed twice. Unknown:
     /// too many trials are void.
     pub(crate) fn verdict(&self) -> Verdict {
         let misses_goal = self.measured().next().is_some()
-            && self
-                .goal
-                .is_some_and(|goal| !goal.is_met_by(&self.gaps()) || self.calls().failures() > 0);
+            && self.goal.is_some_and(|goal| {
+                !goal.is_met_by(&self.gaps()) || self.late_after_heal().is_some()
+            });
+        let misses_goal = misses_goal || self.goal.is_some() && self.calls().failures() > 0;
         if self.failed_trials() > 0 || self.completed_twice() > 0 || misses_goal {
             Verdict::Missed
-        } else if self.voids() * 100 > self.trials.len() * VOID_PERCENT_MAX {
+        } else if prove_nothing(&self.trials) {
             Verdict::Unknown
         } else {
             Verdict::Met
@@ -139,7 +165,7 @@ mod tests {
         trials.extend(std::iter::repeat_with(good).take(9));
         let tenth = row(trials.clone());
         assert_eq!(tenth.gaps().max(), Some(Duration::from_millis(20)));
-        assert_eq!(tenth.calls().ok, 90);
+        assert_eq!(tenth.calls().ok, 100, "a request is one whatever came of the fault");
         assert_eq!(tenth.verdict(), Verdict::Met);
         trials.push(void());
         assert_eq!(row(trials).verdict(), Verdict::Unknown);
@@ -163,6 +189,25 @@ mod tests {
     fn one_failed_request_misses_the_goal() {
         let mut failing = trial(Outcome::Measured, 20.0);
         failing.calls.count(Some("503 no_leader".to_owned()));
-        assert_eq!(row(vec![failing]).verdict(), Verdict::Missed);
+        assert_eq!(row(vec![failing.clone()]).verdict(), Verdict::Missed);
+        failing.outcome = Outcome::Void("state S".to_owned());
+        let mut trials = vec![trial(Outcome::Measured, 20.0); 19];
+        trials.push(failing);
+        assert_eq!(row(trials).verdict(), Verdict::Missed, "of a void trial as well");
+    }
+
+    #[test]
+    fn writes_flow_within_a_second_of_the_healing() {
+        let healed = |ms| Trial { gap_after_heal_ms: Some(ms), ..trial(Outcome::Measured, 20.0) };
+        assert_eq!(row(vec![healed(1000.0)]).verdict(), Verdict::Met);
+        assert_eq!(row(vec![healed(1001.0)]).verdict(), Verdict::Missed);
+    }
+
+    #[test]
+    fn causes_are_counted_by_name() {
+        let because =
+            |cause: &str| Trial { cause: Some(cause.to_owned()), ..trial(Outcome::Measured, 20.0) };
+        let row = row(vec![because("hang"), because("crash"), because("hang"), void()]);
+        assert_eq!(row.causes().into_iter().collect::<Vec<_>>(), [("crash", 1), ("hang", 2)]);
     }
 }

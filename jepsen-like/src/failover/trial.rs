@@ -121,6 +121,7 @@ pub(crate) fn run(
     pause(Duration::from_millis(chance.below(JITTER_MS)));
     let load_rate = load.as_ref().map_or(0.0, Load::rate);
 
+    let leads = cluster.leader_among(&survivors);
     let injected = fault.inject(cluster, Victim::Node(node), setting.epoch)?;
     let has_recovered = observe(&writer, &injected, setting.epoch);
     let (successor, cause) = what_survivors_say(cluster, &survivors);
@@ -140,7 +141,12 @@ pub(crate) fn run(
         && successor.as_ref() == Some(&cluster.nodes[node].label)
         && fault != Fault::Term;
     let late = latest(&written, injected.begun, healed);
-    let outcome = outcome(evidence, has_recovered, is_still_led, late);
+    let outcome = match outcome(evidence, has_recovered, is_still_led, late) {
+        Outcome::Measured if leads != Some(leader) => {
+            Outcome::Void("the leader was another when the fault was made".to_owned())
+        }
+        outcome => outcome,
+    };
     let gap =
         |from, until| longest_gap(&written, from, until).map(|gap| milliseconds(gap.length()));
     Ok(Trial {

@@ -38,6 +38,7 @@ pub(crate) fn run(arguments: &[String]) {
         panic!("six arguments")
     };
     let listen: SocketAddr = listen.parse().unwrap();
+    let has_lifeline = lifeline == "true";
     let options = Options {
         cluster: "bench".to_owned(),
         label: label.clone(),
@@ -45,8 +46,8 @@ pub(crate) fn run(arguments: &[String]) {
         listen,
         advertise: listen.to_string(),
         bootstrap: Bootstrap::Expect { voters: 3, seeds: vec![seed.clone()], only: None },
-        timing: Timing::lan(),
-        lifeline: (lifeline == "true").then(Lifeline::lan),
+        timing: if has_lifeline { Timing::lan_beside_lifeline() } else { Timing::lan() },
+        lifeline: has_lifeline.then(Lifeline::lan),
         segment_bytes: 64 << 20,
         snapshot_log_bytes: 1 << 30,
         kept_entries: 1_000_000,

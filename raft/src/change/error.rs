@@ -62,7 +62,8 @@ pub enum ChangeError {
         /// Its own word.
         reason: String,
     },
-    /// The voter that is to be replaced is heard of. Nothing was done.
+    /// The voter that is to be replaced is heard of. No voter was changed, and a newcomer that had
+    /// begun to catch up was let go.
     #[error("voter {label} is alive: stop it first, or remove it and add the other")]
     StillHeard {
         /// Whose.

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  add      meet it ──▶ learner ──▶ caught up? ──▶ joint ──▶ voter
-//!  replace  meet it ──▶ learner ──▶ caught up? ──▶ joint ──▶ voter, and the old one is out
+//!  replace  meet it ──▶ learner ──▶ caught up? ──▶ joint ──▶ voter ──▶ the old one is out
 //!  remove   (a leader hands over first)           ──▶ joint ──▶ learner ──▶ out
 //! ```
 //! Every step looks at the configuration as it is and does what is missing, so that a change which
 //! was interrupted goes on where it stands when it is asked for again, of any leader. A joint
 //! configuration that an earlier leader left is finished by the next one without being asked
-//! (`finish_interrupted`): it needs two quorums for every write.
+//! (`finish_interrupted`): it needs two quorums for every write. A replaced voter that it left as a
+//! learner costs next to nothing, and goes when the replacement is asked for again.
 //!
 //! A voter that is removed is a learner for a moment: so it learns that it has no vote, and never
 //! stands for election again. One that was not reachable then is held back by the pre-vote.

@@ -55,7 +55,7 @@ const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 // A change is over within 30 s of the newcomer's catching up.
 const _: () =
-    assert!(HEARD_PATIENCE.as_secs() + 2 * COMMIT_PATIENCE.as_secs() + FAREWELL.as_secs() < 30);
+    assert!(2 * HEARD_PATIENCE.as_secs() + 2 * COMMIT_PATIENCE.as_secs() + FAREWELL.as_secs() < 30);
 
 type Members = ChangeMembers<PeerId, Peer>;
 
@@ -127,11 +127,15 @@ impl<S: StateMachine> Changer<S> {
         let old = old.ok_or_else(no_such)?.peer.clone();
         let newcomer = self.meet(label, address.unwrap_or(&old.address)).await?;
         if newcomer.id == old.id {
-            return Ok(Changed { is_duplicate: true });
+            // A leader that was lost between the two commits left the old one as a learner.
+            let had_one = self.let_namesakes_go(&newcomer).await?;
+            return Ok(Changed { is_duplicate: !had_one });
         }
         self.must_not_be_heard(&old).await?;
         self.take_in(&newcomer, place).await?;
         let replaced = async {
+            // Catching up may take minutes, in which it may have come back.
+            self.must_not_be_heard(&old).await?;
             self.must_have_quorum(|ids| {
                 ids.remove(&old.id);
                 ids.insert(newcomer.id)
@@ -227,20 +231,27 @@ impl<S: StateMachine> Changer<S> {
 
     /// Has the newcomer replicate until it has caught up; one that does not is let go.
     async fn take_in(&self, newcomer: &Peer, place: &Place) -> Result<(), ChangeError> {
-        let stale: BTreeSet<PeerId> = self
-            .peers()?
-            .into_iter()
-            .filter(|known| !known.is_voter && known.peer.label == newcomer.label)
-            .filter(|known| known.peer != *newcomer)
-            .map(|known| known.peer.id)
-            .collect();
-        if !stale.is_empty() {
-            self.commit(Members::RemoveNodes(stale)).await?;
-        }
+        self.let_namesakes_go(newcomer).await?;
         let node = BTreeMap::from([(newcomer.id, newcomer.clone())]);
         self.commit(Members::AddNodes(node)).await?;
         let caught_up = self.wait_until_caught_up(newcomer, place).await;
         self.or_let_go(newcomer, caught_up).await.map(drop)
+    }
+
+    /// Lets the learners go that have the label of `peer` and are not it. Whether there were any.
+    async fn let_namesakes_go(&self, peer: &Peer) -> Result<bool, ChangeError> {
+        let stale: BTreeSet<PeerId> = self
+            .peers()?
+            .into_iter()
+            .filter(|known| !known.is_voter && known.peer.label == peer.label)
+            .filter(|known| known.peer != *peer)
+            .map(|known| known.peer.id)
+            .collect();
+        if stale.is_empty() {
+            return Ok(false);
+        }
+        self.commit(Members::RemoveNodes(stale)).await?;
+        Ok(true)
     }
 
     async fn wait_until_caught_up(
@@ -293,7 +304,12 @@ impl<S: StateMachine> Changer<S> {
         newcomer: &Peer,
         went: Result<(), ChangeError>,
     ) -> Result<Changed, ChangeError> {
-        if let Err(ChangeError::Behind { .. } | ChangeError::NoQuorum { .. }) = &went {
+        if let Err(
+            ChangeError::Behind { .. }
+            | ChangeError::NoQuorum { .. }
+            | ChangeError::StillHeard { .. },
+        ) = &went
+        {
             let gone = Members::RemoveNodes(BTreeSet::from([newcomer.id]));
             if let Err(error) = self.commit(gone).await {
                 tracing::warn!(label = newcomer.label, %error, "a learner could not be let go");

@@ -19,9 +19,8 @@ pub(crate) fn config(options: &Options) -> Result<Arc<Config>, OpenError> {
         // Its machine is in memory: a restarted leader is elected again, or it is none.
         enable_leader_restore: Some(false),
         // A leader that no quorum hears falls silent, so that those who still hear it can elect
-        // another; after so long it speaks again, in case everybody waits for somebody. It must be
-        // at least twice the greatest election timeout; twice that leaves two rounds of election.
-        quorum_loss_probe_interval: Some(4 * timing.election_max_ms),
+        // another; after so long it speaks again, in case everybody waits for somebody.
+        quorum_loss_probe_interval: Some(timing.quorum_loss_ms()),
         max_payload_entries: 1024,
         // We say when (by bytes), and openraft's defaults would make any pause a full transfer.
         snapshot_policy: SnapshotPolicy::Never,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::time::Instant;
+use tokio::sync::watch;
 
-use crate::{Lifeline, PeerId, Suspicion};
+use crate::{Lifeline, PeerId, Suspicion, transport::heard::Sign};
 
 /// A witness cuts the silence that is waited out to so many pings.
 const WITNESSED_TICKS: u32 = 2;
@@ -17,8 +17,10 @@ const WITNESSED_TICKS: u32 = 2;
 pub(crate) struct Ears {
     /// After so many ticks without a sign of life a peer is silent.
     limit: u32,
-    /// The newest append or heartbeat that was counted: who sent it, and when it came.
-    last_append: Option<(PeerId, Instant)>,
+    /// The newest append or heartbeat.
+    last_heard: watch::Receiver<Sign>,
+    /// The newest that was counted.
+    last_counted: Sign,
     /// The other voters.
     peers: BTreeMap<PeerId, Ear>,
 }
@@ -46,10 +48,10 @@ struct Ear {
 
 impl Ears {
     /// Of a voter that has heard nobody yet.
-    pub(crate) fn new(lifeline: Lifeline) -> Self {
+    pub(crate) fn new(lifeline: Lifeline, last_heard: watch::Receiver<Sign>) -> Self {
         let limit = u32::try_from(lifeline.silence_ms.div_ceil(lifeline.ping_ms));
         let limit = limit.expect("both are checked when the replica opens");
-        Self { limit, last_append: None, peers: BTreeMap::new() }
+        Self { limit, last_heard, last_counted: None, peers: BTreeMap::new() }
     }
 
     /// After how many ticks without a sign of life a peer is silent.
@@ -65,18 +67,14 @@ impl Ears {
         }
     }
 
-    /// One ping's time has passed; `append` is the newest append or heartbeat that came.
-    pub(crate) fn on_tick(&mut self, append: Option<(PeerId, Instant)>) {
+    /// One ping's time has passed.
+    pub(crate) fn on_tick(&mut self) {
         for ear in self.peers.values_mut() {
             ear.silent_ticks = ear.silent_ticks.saturating_add(1);
             ear.unanswered_ticks = ear.unanswered_ticks.saturating_add(1);
             ear.witnessed_ticks = ear.witnessed_ticks.map(|ticks| ticks.saturating_add(1));
         }
-        let newest = append.filter(|_| append != self.last_append);
-        if let Some((from, _)) = newest {
-            self.last_append = newest;
-            self.on_sign(from);
-        }
+        self.count_latest();
     }
 
     /// A peer answered a ping.
@@ -110,8 +108,9 @@ impl Ears {
     }
 
     /// Why this voter does not hear `leader` as the leader of `term`; `None` when it does, or when
-    /// it cannot tell.
-    pub(crate) fn doubt(&self, leader: PeerId, term: u64) -> Option<Suspicion> {
+    /// it cannot tell. What came since the last tick counts: a silence that is over is none.
+    pub(crate) fn doubt(&mut self, leader: PeerId, term: u64) -> Option<Suspicion> {
+        self.count_latest();
         let ear = self.peers.get(&leader).filter(|ear| ear.has_answered)?;
         let is_witnessed = ear.witnessed_ticks.is_some_and(|ticks| ticks >= WITNESSED_TICKS);
         if ear.is_refused {
@@ -142,6 +141,17 @@ impl Ears {
         self.peers.iter().filter(|(_, ear)| is_heard(ear)).map(|(id, _)| *id).collect()
     }
 
+    /// Takes the newest append or heartbeat for a sign of life, once.
+    fn count_latest(&mut self) {
+        let latest = *self.last_heard.borrow();
+        if latest != self.last_counted
+            && let Some((from, _)) = latest
+        {
+            self.last_counted = latest;
+            self.on_sign(from);
+        }
+    }
+
     fn on_sign(&mut self, from: PeerId) {
         // Not `is_refused`: what a dead process sent before may come after.
         self.with(from, |ear| {
@@ -159,6 +169,8 @@ impl Ears {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const LEADER: PeerId = 1;
@@ -167,15 +179,25 @@ mod tests {
 
     /// Ears that have heard a leader of term 5, in a run that began in term 3.
     fn ears() -> Ears {
-        let mut ears = Ears::new(Lifeline { ping_ms: 15, silence_ms: 120 });
+        with_appends().1
+    }
+
+    /// As [`ears`], and where appends are noted.
+    fn with_appends() -> (watch::Sender<Sign>, Ears) {
+        let (appends, last_heard) = watch::channel(None);
+        let mut ears = Ears::new(Lifeline { ping_ms: 15, silence_ms: 120 }, last_heard);
         ears.listen_to(&BTreeSet::from([LEADER, 2]));
         ears.on_pong(LEADER, 3);
-        ears
+        (appends, ears)
+    }
+
+    fn append_from(leader: PeerId, appends: &watch::Sender<Sign>) {
+        appends.send_replace(Some((leader, Instant::now())));
     }
 
     fn tick(ears: &mut Ears, count: u32) {
         for _ in 0..count {
-            ears.on_tick(None);
+            ears.on_tick();
         }
     }
 
@@ -192,35 +214,52 @@ mod tests {
 
     #[test]
     fn appends_are_signs_of_life_each_counted_once() {
-        let mut ears = ears();
-        let append = Some((LEADER, Instant::now()));
+        let (appends, mut ears) = with_appends();
         tick(&mut ears, 3);
-        ears.on_tick(append);
-        for _ in 0..7 {
-            ears.on_tick(append);
-        }
+        append_from(LEADER, &appends);
+        tick(&mut ears, 8);
         assert_eq!(ears.doubt(LEADER, TERM), None);
-        ears.on_tick(append);
+        tick(&mut ears, 1);
         assert_eq!(ears.doubt(LEADER, TERM), SILENT, "it was the same append all the time");
+    }
+
+    // Situation: a leader was silent for long enough, and is asked about between two ticks. Claim: what
+    // came from it meanwhile counts, whoever doubted it; what came from another does not.
+    #[test]
+    fn a_silence_that_is_over_counts_against_nobody() {
+        let (appends, mut ears) = with_appends();
+        tick(&mut ears, 8);
+        assert_eq!(ears.doubt(LEADER, TERM), SILENT);
+        append_from(2, &appends);
+        assert_eq!(ears.doubt(LEADER, TERM), SILENT, "another was heard");
+        append_from(LEADER, &appends);
+        assert_eq!(ears.doubt(LEADER, TERM), None);
+        ears.on_witness(LEADER);
+        tick(&mut ears, 2);
+        assert_eq!(ears.doubt(LEADER, TERM), SILENT, "a witness doubts it");
+        append_from(LEADER, &appends);
+        assert_eq!(ears.doubt(LEADER, TERM), None);
     }
 
     #[test]
     fn appends_alone_count_for_half_as_long_again_as_the_silence() {
-        let mut ears = ears();
-        let append = || Some((LEADER, Instant::now()));
+        let (appends, mut ears) = with_appends();
         for _ in 0..11 {
-            ears.on_tick(append());
+            append_from(LEADER, &appends);
+            tick(&mut ears, 1);
         }
         assert_eq!(ears.doubt(LEADER, TERM), None);
-        ears.on_tick(append());
+        append_from(LEADER, &appends);
+        tick(&mut ears, 1);
         assert_eq!(ears.doubt(LEADER, TERM), SILENT, "it does not hear this voter");
     }
 
     #[test]
     fn a_refusal_stands_until_the_peer_answers_whatever_it_had_sent_before() {
-        let mut ears = ears();
+        let (appends, mut ears) = with_appends();
         ears.on_refused(LEADER);
-        ears.on_tick(Some((LEADER, Instant::now())));
+        append_from(LEADER, &appends);
+        tick(&mut ears, 1);
         assert_eq!(ears.doubt(LEADER, TERM), Some(Suspicion::Refused));
         ears.on_pong(LEADER, 4);
         assert_eq!(ears.doubt(LEADER, TERM), None);

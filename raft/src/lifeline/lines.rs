@@ -14,7 +14,7 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::{AbortHandle, JoinHandle, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         polls::Polls,
         suspicion::{Standing, Watcher},
     },
-    transport::link::Dialer,
+    transport::{heard::Sign, link::Dialer},
 };
 
 /// Questions that may wait for one line.
@@ -63,7 +63,7 @@ pub(crate) struct Parts<S: StateMachine> {
     pub(crate) opened_in: u64,
     pub(crate) timing: Timing,
     /// Who last sent an append or a heartbeat, and when it came.
-    pub(crate) last_heard: watch::Receiver<Option<(PeerId, Instant)>>,
+    pub(crate) last_heard: watch::Receiver<Sign>,
     /// Where it is told when this voter stood for election.
     pub(crate) stood: watch::Sender<Option<Stood>>,
     pub(crate) blocking: Blocking,
@@ -87,12 +87,12 @@ impl<S: StateMachine> Lifelines<S> {
             wake: Notify::new(),
             is_aside: AtomicBool::new(false),
             summons: Notify::new(),
-            ears: Mutex::new(Ears::new(options)),
+            ears: Mutex::new(Ears::new(options, parts.last_heard)),
             askers: Mutex::default(),
         });
         let watcher = Watcher::new(lifelines.clone(), polls, parts.timing, parts.stood);
         let period = Duration::from_millis(options.ping_ms);
-        let running = lifelines.clone().run(watcher, period, parts.last_heard);
+        let running = lifelines.clone().run(watcher, period);
         let task = lifelines.home.spawn(running);
         Ok((lifelines, task))
     }
@@ -132,12 +132,7 @@ impl<S: StateMachine> Lifelines<S> {
         self.ears().heard()
     }
 
-    async fn run(
-        self: Arc<Self>,
-        watcher: Watcher<S>,
-        period: Duration,
-        last_heard: watch::Receiver<Option<(PeerId, Instant)>>,
-    ) {
+    async fn run(self: Arc<Self>, watcher: Watcher<S>, period: Duration) {
         let mut tasks = JoinSet::new();
         tasks.spawn(in_scope(watcher.watch()));
         let mut lines = BTreeMap::new();
@@ -152,8 +147,7 @@ impl<S: StateMachine> Lifelines<S> {
                 self.redraw(&mut tasks, &mut lines, self.others(&membership));
                 known = Some(membership);
             }
-            let append = *last_heard.borrow();
-            self.ears().on_tick(append);
+            self.ears().on_tick();
             self.ticks.send_modify(|tick| *tick += 1);
         }
     }

@@ -30,6 +30,12 @@ use crate::{
 pub(super) const EXCHANGE: Duration = Duration::from_millis(100);
 /// For so long a voter leaves the field to each better one.
 const RANK: Duration = Duration::from_millis(25);
+/// For so long it leaves the field to a better one that stands already, whose request for its vote is
+/// therefore on its way: the candidate's sync, some milliseconds, and one way. As much as an exchange
+/// may take in both, because whoever does not answer that in time does not count as better. The timers
+/// say nothing about it: beside a lifeline they are slow, and a better candidate that gets nowhere would
+/// cost as much.
+const CANDIDACY: Duration = EXCHANGE;
 /// Exchanges about a leader that others hear follow each other at a pace that doubles up to this.
 const PACE: Duration = Duration::from_millis(5);
 const PACE_MAX: Duration = Duration::from_millis(200);
@@ -115,7 +121,7 @@ pub(super) struct Watcher<S: StateMachine> {
     lifelines: Arc<Lifelines<S>>,
     polls: Arc<Polls>,
     stood: watch::Sender<Option<Stood>>,
-    /// How long a vote may take.
+    /// How long an election may take.
     election_min: Duration,
     /// After so long the timers would have given up a leader as well.
     election_max: Duration,
@@ -244,7 +250,7 @@ impl<S: StateMachine> Watcher<S> {
                 return Pursued::Elected;
             }
             let since = *given_up_at.get_or_insert_with(Instant::now);
-            let turn = since + self.leaves_the_field_for(rank, is_contested);
+            let turn = since + leaves_the_field_for(rank, is_contested);
             if Instant::now() < turn {
                 self.vote_has_changed(mine.vote, turn.min(Instant::now() + RANK)).await;
                 continue;
@@ -263,13 +269,6 @@ impl<S: StateMachine> Watcher<S> {
             given_up_at = Some(Instant::now());
         }
         Pursued::InVain
-    }
-
-    /// For how long better voters go first.
-    fn leaves_the_field_for(&self, rank: usize, is_contested: bool) -> Duration {
-        let ranks = RANK * u32::try_from(rank).expect("a cluster has few voters");
-        // One that stands already may need its time for two disks.
-        if is_contested { ranks + self.election_min } else { ranks }
     }
 
     /// Waits until Raft's vote is another than `vote`, at most until `deadline`.
@@ -344,5 +343,34 @@ impl<S: StateMachine> Watcher<S> {
             () = self.vote_has_changed(candidacy, deadline) => Attempt::Over,
             () = self.polls.lost(&candidacy, reached, &suspect.configs) => Attempt::Lost,
         }
+    }
+}
+
+/// For how long better voters go first.
+fn leaves_the_field_for(rank: usize, is_contested: bool) -> Duration {
+    let ranks = RANK * u32::try_from(rank).expect("a cluster has few voters");
+    if is_contested { ranks + CANDIDACY } else { ranks }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn better_voters_go_first_and_one_that_stands_has_the_time_of_a_vote() {
+        assert_eq!(leaves_the_field_for(0, false), Duration::ZERO);
+        assert_eq!(leaves_the_field_for(2, false), Duration::from_millis(50));
+        assert_eq!(leaves_the_field_for(1, true), Duration::from_millis(125));
+    }
+
+    // Beside a lifeline the timers wait for their lease and their least timeout. Claim: whoever leaves the
+    // field in vain still stands before them, even as the last of five.
+    #[test]
+    fn a_better_candidate_that_gets_nowhere_costs_less_than_the_timers() {
+        let timing = Timing::lan_beside_lifeline();
+        let timers = timing.election_max_ms + timing.election_min_ms;
+        let silence = crate::Lifeline::lan().silence_ms;
+        let waits = leaves_the_field_for(3, true).as_millis();
+        assert!(u128::from(silence) + waits < u128::from(timers));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The timers that the lifeline is measured against.
-const LAN: Timing = Timing { heartbeat_ms: 25, election_min_ms: 100, election_max_ms: 150 };
+const LAN: Timing = Timing::lan();
 /// Timers so slow that they elect nobody while a test runs.
 const SLOW: Timing =
     Timing { heartbeat_ms: 50, election_min_ms: 600_000, election_max_ms: 900_000 };
@@ -152,6 +152,28 @@ async fn a_follower_that_is_cut_off_elects_nobody() {
         converged(&wired.nodes, written.index).await;
         assert_eq!(wired.nodes[at].status().term, term, "{link:?}");
     }
+}
+
+// Situation: of five voters two do not hear the leader and hear each other. Their logs are equal, so that
+// each is asked by one that it should rather stand than. Claim: they ask at a pace, elect nobody, and
+// agree at once with the others when the leader is gone.
+#[tokio::test(start_paused = true)]
+async fn voters_that_a_quorum_does_not_agree_with_do_not_summon_each_other_without_pause() {
+    let wired = Wired::start(5, with_lifeline(SLOW)).await;
+    let at = wired.leader().await;
+    let rest: Vec<usize> = (0..5).filter(|other| *other != at).collect();
+    let terms = wired.terms();
+    for deaf in &rest[..2] {
+        wired.set(at, *deaf, Link::Refused);
+        wired.set(*deaf, at, Link::Refused);
+    }
+    // Twenty pairs ping 67 times a second, and ten questions a second are on top for either of two.
+    wired.let_pass(Duration::from_secs(10), 20_000).await;
+    assert_eq!(wired.terms(), terms);
+    wired.set_all(at, Link::Refused);
+    let (_, took, suspicion) = wired.successor(&rest).await;
+    assert_eq!(suspicion, Some(Suspicion::Refused));
+    assert!(took < Duration::from_millis(50), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

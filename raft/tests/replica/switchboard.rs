@@ -39,6 +39,8 @@ pub(crate) enum Link {
 pub(crate) struct Switchboard {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<()>,
+    /// How often anything was sent.
+    sends: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +51,11 @@ struct State {
 
 impl Default for Switchboard {
     fn default() -> Self {
-        Self { state: Arc::default(), changed: watch::Sender::new(()) }
+        Self {
+            state: Arc::default(),
+            changed: watch::Sender::new(()),
+            sends: watch::Sender::new(0),
+        }
     }
 }
 
@@ -63,6 +69,11 @@ impl Switchboard {
     pub(crate) fn set(&self, from: SocketAddr, to: SocketAddr, link: Link) {
         self.state().links.insert((from, to), link);
         self.changed.send_replace(());
+    }
+
+    /// How often nodes have sent anything over connections that they dialled.
+    pub(crate) fn sends(&self) -> watch::Receiver<u64> {
+        self.sends.subscribe()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -196,6 +207,7 @@ impl AsyncWrite for Cable {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.sends.poll_open(context))?;
+        self.sends.switchboard.sends.send_modify(|sends| *sends += 1);
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 

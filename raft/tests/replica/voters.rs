@@ -265,6 +265,91 @@ async fn a_joint_configuration_that_a_leader_left_is_finished_by_the_next() {
     .await;
 }
 
+// Situation: a leader appends the joint configuration of a replacement, and is cut off before it hears
+// that the others have it. The next one finishes it, and does not know that the dead one is to go.
+// Claim: asked again, it goes; asked once more, nothing is left to do.
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_a_leader_left_is_finished_when_it_is_asked_for_again() {
+    let mut wired = Wired::start(5, |_| {}).await;
+    let at = wired.leader().await;
+    let followers: Vec<usize> = (0..5).filter(|node| *node != at).collect();
+    let dead = followers[3];
+    let label = wired.nodes[dead].options.label.clone();
+    let last = |wired: &Wired, node: usize| wired.nodes[node].status().last_log_index;
+    converged(&wired.nodes, last(&wired, at)).await;
+    wired.set_all(dead, Link::Refused);
+    let fresh = wired.waiting(&label).await;
+    let replace = replace(&label, &wired.nodes[fresh]);
+    let mut change_there = wired.nodes[at].replica().change_voters(replace.clone()).unwrap();
+    let is_committing = |state: &ChangeState| match state {
+        ChangeState::Underway(progress) => progress.phase == ChangePhase::Committing,
+        ChangeState::Ended(ended) => panic!("{ended:?}"),
+    };
+    change_there.wait_for(is_committing).await.unwrap();
+    let before = last(&wired, at);
+    let alive = [followers[0], followers[1], followers[2], fresh];
+    for other in alive {
+        wired.set(other, at, Link::Held);
+    }
+    eventually("all have it", || alive.iter().all(|node| last(&wired, *node) > before)).await;
+    wired.set_all(at, Link::Refused);
+    let learners = |node: usize| wired.nodes[node].status().learners;
+    eventually("the change of the voters is finished", || {
+        followers[..3].iter().all(|node| learners(*node).len() == 1)
+    })
+    .await;
+    // The replaced directory is gone for good.
+    let old = wired.nodes[dead].peer();
+    assert_eq!(learners(followers[0]), [old]);
+    wired.set_all(at, Link::Up);
+    wired.set_all(dead, Link::Refused);
+    let staying: Vec<_> = (0..6).filter(|node| *node != dead).collect();
+    let made = loop {
+        let leads = |node: &&usize| wired.nodes[**node].status().role == Role::Leader;
+        let Some(leader) = staying.iter().find(leads) else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        match change_at(&wired.nodes[*leader], &replace).await {
+            Err(ChangeError::NotLeader { .. }) => {}
+            ended => break (ended, change_at(&wired.nodes[*leader], &replace).await),
+        }
+    };
+    assert_eq!(made, (MADE, MADE_BEFORE));
+    eventually("nobody replicates to the dead one any more", || {
+        staying.iter().all(|node| learners(*node).is_empty())
+    })
+    .await;
+}
+
+// Situation: a voter that is being replaced comes back while its successor catches up. Claim: it stays,
+// and the newcomer is let go.
+#[tokio::test(start_paused = true)]
+async fn a_voter_that_comes_back_while_it_is_being_replaced_stays() {
+    let mut wired = Wired::start(3, |_| {}).await;
+    let at = wired.leader().await;
+    let away = (at + 1) % 3;
+    let label = wired.nodes[away].options.label.clone();
+    wired.set_all(away, Link::Cut);
+    let fresh = wired.waiting(&label).await;
+    let replace = replace(&label, &wired.nodes[fresh]);
+    let mut state = wired.nodes[at].replica().change_voters(replace).unwrap();
+    let catches_up = |state: &ChangeState| match state {
+        ChangeState::Underway(progress) => progress.phase == ChangePhase::CatchingUp,
+        ChangeState::Ended(ended) => panic!("{ended:?}"),
+    };
+    state.wait_for(catches_up).await.unwrap();
+    wired.set_all(fresh, Link::Held);
+    wired.set_all(away, Link::Up);
+    let index = write(&wired.nodes[..3], "it is back").await.index;
+    converged(&wired.nodes[..3], index).await;
+    wired.set_all(fresh, Link::Up);
+    let is_over = |state: &ChangeState| matches!(state, ChangeState::Ended(_));
+    let ended = timeout(PATIENCE, state.wait_for(is_over)).await.unwrap().unwrap().clone();
+    assert_eq!(ended, ChangeState::Ended(Err(ChangeError::StillHeard { label })));
+    all_have(&wired.nodes[..3], &["n0", "n1", "n2"]).await;
+}
+
 // Situation: no log reaches back to the beginning any more. Claim: a newcomer is caught up by a
 // snapshot, and is a voter that has everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use raft::{
-    Options, Role, Suspicion,
+    Bootstrap, Options, Role, Suspicion,
     disk::{Loss, MemoryDisk},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -35,6 +35,17 @@ impl Wired {
         // Lines are drawn when the configuration is known, and answered at once.
         sleep(Duration::from_millis(100)).await;
         wired
+    }
+
+    /// One more node on the same switchboard, which waits to be taken in. Returns its place.
+    pub(crate) async fn waiting(&mut self, label: &str) -> usize {
+        let mut node = Node::new(label);
+        node.options.bootstrap = Bootstrap::Join;
+        node.disk = Arc::new(MemoryDisk::new(Loss::Lose, 1 + self.nodes.len() as u64));
+        node.net = self.switchboard.net(node.options.listen);
+        node.start().await;
+        self.nodes.push(node);
+        self.nodes.len() - 1
     }
 
     pub(crate) async fn leader(&self) -> usize {
@@ -71,6 +82,17 @@ impl Wired {
         let status = self.nodes[at].status();
         let stood = status.stood.filter(|stood| stood.term == status.term);
         (at, began.elapsed(), stood.map(|stood| stood.suspicion))
+    }
+
+    /// Lets this much time pass, and panics when more than `limit` is sent in it: what is sent without
+    /// pause would never let it pass.
+    pub(crate) async fn let_pass(&self, time: Duration, limit: u64) {
+        let mut sends = self.switchboard.sends();
+        let most = *sends.borrow() + limit;
+        tokio::select! {
+            () = sleep(time) => {}
+            _ = sends.wait_for(|sends| *sends > most) => panic!("more than {limit} in {time:?}"),
+        }
     }
 
     pub(crate) fn terms(&self) -> Vec<u64> {

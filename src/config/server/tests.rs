@@ -74,7 +74,8 @@ fn one_cluster_file_serves_every_node() {
     assert_eq!((voters, only.map(|only| only.len())), (3, Some(3)));
     assert_eq!(seeds, ["127.0.0.1:9002", "127.0.0.1:9900", "db.example.org:8771"]);
     // A host that is a name is bound everywhere, which has to be accepted, and advertised by name.
-    let n3 = resolve(&[("node_id", "n3"), ("insecure", "true")], &[], CLUSTER).unwrap();
+    let n3 = [("node_id", "n3"), ("insecure", "true"), ("gossip_key_file", "/k")];
+    let n3 = resolve(&n3, &[], CLUSTER).unwrap();
     assert_eq!(n3.listen.to_string(), "0.0.0.0:8770");
     assert_eq!(n3.peer_advertise, "db.example.org:8771");
     // A flag still wins over the node's entry.
@@ -140,14 +141,18 @@ fn gossip_is_on_and_needs_a_key_where_others_reach_it() {
     let faults = resolve(&open, &[], "").unwrap_err().to_string();
     let fault = faults.lines().find(|line| line.starts_with("gossip_key_file: is needed: "));
     let fault = fault.unwrap_or_else(|| panic!("no such line in\n{faults}"));
-    for way_out in ["`queue keygen FILE`", "`--gossip off`", "--insecure"] {
+    for way_out in ["`queue keygen FILE`", "`--gossip off`"] {
         assert!(fault.contains(way_out), "{way_out} in {fault}");
     }
     for settled in [("gossip", "off"), ("gossip_key_file", "/k")] {
         let faults = resolve(&[open[0], settled], &[], "").unwrap_err().to_string();
         assert!(!faults.contains("gossip_key_file"), "{faults}");
     }
-    assert!(gossip(&[open[0], ("insecure", "true")], "").unwrap().unwrap().key_file.is_none());
+    let insecure = [open[0], ("insecure", "true")];
+    let faults = resolve(&insecure, &[], "").unwrap_err().to_string();
+    assert!(faults.starts_with("gossip_key_file: is needed: "), "a key costs nothing: {faults}");
+    let sealed = gossip(&[open[0], insecure[1], ("gossip_key_file", "/k")], "").unwrap();
+    assert_eq!(sealed.unwrap().key_file, Some("/k".into()));
 }
 
 #[test]
@@ -194,6 +199,7 @@ fn listening_beyond_loopback_needs_a_decision() {
         ("listen", "0.0.0.0:8770"),
         ("insecure", "true"),
         ("peer_advertise", "box.example.org:8771"),
+        ("gossip", "off"),
     ];
     assert_eq!(resolve(&accepted, &[], "").unwrap().listen.port(), 8770);
 }

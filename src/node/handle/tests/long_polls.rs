@@ -4,7 +4,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{super::*, cluster::*};
 use crate::{
-    node::samples::{add, claim, complete, id, queue},
+    node::samples::{add, claim, complete, id, queue, worker},
     queue::{Action, AttemptEnd, JobState, Operation, Patch, SetQueue},
 };
 
@@ -31,6 +31,30 @@ async fn a_long_poll_at_a_follower_gets_a_job_added_at_another() {
     submit(cluster.node(followers[1]), add("a")).await;
     let granted = timeout(PATIENCE, polling).await.unwrap().unwrap().unwrap();
     assert_eq!(grant_of(&granted).unwrap().job, id("a"));
+    cluster.end().await;
+}
+
+// Situation: an agent's claim waits at a follower, which sends it to the leader, and again to the next one.
+// Claim: the agent has asked the follower for something, and no other node: a repeat is no sign that it lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_a_sign_of_life_where_its_worker_sent_it_and_nowhere_else() {
+    let mut cluster = Cluster::of(3).await;
+    let old = cluster.leader().await;
+    let follower = (old + 1) % 3;
+    let waiting = cluster.node(follower).clone();
+    let claim = Claim { session: Some(7), ..claim("w", "r") };
+    let polling = tokio::spawn(async move { waiting.claim(claim, PATIENCE, HOLD).await });
+    wait_parked(&cluster, 1).await;
+    let has_heard =
+        |number: usize| cluster.node(number).node().signs.has_asked_since(&worker("w"), 7, 0);
+    assert!(has_heard(follower));
+    assert!(!has_heard(old));
+    cluster.crash(old).await;
+    wait_parked(&cluster, 1).await;
+    let third = (old + 2) % 3;
+    let has_heard = cluster.node(third).node().signs.has_asked_since(&worker("w"), 7, 0);
+    assert!(!has_heard, "whoever leads now");
+    polling.abort();
     cluster.end().await;
 }
 
@@ -174,7 +198,7 @@ async fn many_long_polls_at_one_follower_hold_up_nothing_else() {
     for number in 0..300 {
         submit(follower, add(&format!("j{number}"))).await;
     }
-    let mut jobs = std::collections::BTreeSet::new();
+    let mut jobs = BTreeSet::new();
     while let Some(granted) = timeout(PATIENCE, polls.join_next()).await.unwrap() {
         let grant = grant_of(&granted.unwrap().unwrap()).unwrap();
         assert!(jobs.insert(grant.job), "one job to one claim");

@@ -252,7 +252,7 @@ async fn the_end_of_a_job_is_noticed_on_a_replica_that_did_not_end_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fresh_ids_are_unique_and_grow_with_time() {
     let cluster = Cluster::of(1).await;
-    let ids: std::collections::BTreeSet<_> = (0..100).map(|_| cluster.node(0).fresh_id()).collect();
+    let ids: BTreeSet<_> = (0..100).map(|_| cluster.node(0).fresh_id()).collect();
     assert_eq!(ids.len(), 100);
     assert!(ids.iter().all(|fresh| JobId::parse(fresh).is_ok() && fresh.len() == 26));
     cluster.end().await;
