@@ -217,7 +217,10 @@ impl Transport {
             }
         };
         attempt.unwrap_or_else(|reason| {
-            self.servers.note_failure(place);
+            // A call that had less than this for the server has only run out of its own time.
+            if now.elapsed() >= wait + GRACE {
+                self.servers.note_failure(place);
+            }
             Attempt::Lost(format!("{address} {reason}"))
         })
     }

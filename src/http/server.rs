@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    io,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -38,6 +39,10 @@ const HEAD_BUFFER_BYTES: u32 = 64 << 10;
 const RESETS_MAX: usize = 32;
 /// An HTTP/2 peer that answers no ping for as long again is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// A client whose machine takes nothing of what is sent to it, and says nothing, for so long is gone: nobody
+/// else says so when a cable is pulled. Twice what a stream of events is silent for.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running server.
 #[derive(Debug)]
@@ -241,12 +246,18 @@ impl Connections {
     fn take_in_the_rest(&mut self, front: &Front, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
         while let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            // It does not block: `WouldBlock` says that there is no more.
-            let Ok((stream, _)) = listener.accept() else { return };
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                // It was gone before it was accepted, and is off the backlog: those behind it are there.
+                Err(fault) if fault.kind() == io::ErrorKind::ConnectionAborted => continue,
+                // It does not block: `WouldBlock` says that there is no more. After any other fault, of which
+                // a want of descriptors is the likely one, the next would fail like this one.
+                Err(_) => return,
+            };
             if let Ok(stream) =
                 stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream))
             {
-                _ = stream.set_nodelay(true);
+                prepare(&stream);
                 self.take_in(front, (stream, place));
             }
         }
@@ -262,6 +273,17 @@ impl Connections {
     }
 }
 
+/// Sets what the kernel is to do for a connection. One that is gone already takes no setting, and needs none.
+fn prepare(stream: &TcpStream) {
+    // Answers are small and whole: Nagle would only delay them.
+    _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    {
+        let timeout_ms = u32::try_from(USER_TIMEOUT.as_millis()).expect("it is half a minute");
+        _ = rustix::net::sockopt::set_tcp_user_timeout(stream, timeout_ms);
+    }
+}
+
 /// The next connection and its place. Waits for a place first, so that what has none stays in the
 /// listener's backlog. Safe to drop between two polls: an accepted connection is returned at once.
 async fn accept(
@@ -272,8 +294,7 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Answers are small and whole: Nagle would only delay them.
-                _ = stream.set_nodelay(true);
+                prepare(&stream);
                 return (stream, place);
             }
             // Out of descriptors, or a connection that was gone before it was accepted: others go on.
@@ -282,5 +303,19 @@ async fn accept(
                 sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_gives_up_a_client_that_takes_nothing_for_half_a_minute() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _place) = accept(&listener, &Arc::new(Semaphore::new(1))).await;
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&stream), Ok(30_000));
+        assert!(stream.nodelay().unwrap());
     }
 }

@@ -46,7 +46,7 @@ pub enum TransitionKind {
     Added,
     /// It is no longer blocked, and waits for its time.
     Scheduled,
-    /// Its time has come, or the last of its dependencies has completed: it may be claimed.
+    /// Its time has come, or the last of its dependencies has ended: it may be claimed.
     Pending,
     /// It was leased to a worker.
     Claimed,

@@ -53,7 +53,7 @@ types! {
     JobAdded "job_added";
     /// A job is no longer blocked, and waits for its time.
     JobScheduled "job_scheduled";
-    /// A job's time has come, or the last of its dependencies has completed: it may be claimed.
+    /// A job's time has come, or the last of its dependencies has ended: it may be claimed.
     JobPending "job_pending";
     /// A job was leased to a worker.
     JobClaimed "job_claimed";

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -349,6 +351,17 @@ fn a_frozen_leader_is_missed_by_no_client_of_another_node() {
     });
 }
 
+/// What a node says of itself to who watches it; empty when it breaks off.
+fn metrics(address: &str) -> String {
+    let mut text = String::new();
+    if let Ok(mut stream) = TcpStream::connect(address) {
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let sent = stream.write_all(request.as_bytes());
+        drop(sent.and_then(|()| stream.read_to_string(&mut text)));
+    }
+    text
+}
+
 // Situation: the leader is stopped by SIGTERM while clients that know no other node write over kept
 // connections, and one waits for a job. Claim: every request that they sent is carried out and answered, the
 // last of each connection says so, and who waited is answered long before its wait is over.
@@ -388,6 +401,9 @@ fn the_node_that_stops_answers_what_was_sent_to_it() {
         });
         cluster.eventually("jobs are added", || {
             (added.load(Ordering::Relaxed) >= SHARE).then_some(())
+        });
+        cluster.eventually("the claim waits there", || {
+            metrics(at).lines().any(|line| line == "queue_claims_parked 1").then_some(())
         });
         cluster.signal(leader, Signal::TERM);
         assert_eq!(polling.join().expect("it is answered")["status"], "no_work_available");

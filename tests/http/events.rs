@@ -225,7 +225,7 @@ async fn a_listener_gets_the_types_and_queues_that_it_asks_for() {
     for id in ["b", "c"] {
         assert_eq!(ends.expect("job_cancelled").await["work_id"], id);
     }
-    // What a listener does not want moves its id all the same.
+    // All of it, and this, is nothing to who asked for leaders alone: the end is the first that it gets.
     site.add(json!({"work_id": "d"})).await;
     let mut site = site;
     site.handle.stop().await;

@@ -214,6 +214,20 @@ async fn a_server_that_hangs_ends_at_the_deadline_and_leaves_the_outcome_unknown
     assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
 }
 
+// Situation: a call is given less time than any server may take, and ends. Claim: that is not the server's
+// fault: the next call goes there too, and not to the other one.
+#[tokio::test]
+async fn a_server_is_not_blamed_for_a_call_whose_own_time_was_short() {
+    let slow = Server::start(vec![Reply::Hang]).await;
+    let other = Server::start(vec![added()]).await;
+    let client = client_of(&[&slow.address, &other.address], 150);
+    for calls in 1..=3 {
+        let error = client.add(AddRequest::default()).await.unwrap_err();
+        assert!(matches!(error, ClientError::Unknown { .. }), "{error:?}");
+        assert!(slow.asked().len() <= calls && other.asked().is_empty());
+    }
+}
+
 /// A port that takes connections, as the kernel does for a process that hangs, and answers nothing.
 async fn hung() -> (TcpListener, Uri) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
