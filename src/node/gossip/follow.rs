@@ -34,7 +34,7 @@ pub(super) async fn follow(
         };
         let Some(inner) = inner.upgrade() else { return };
         match event {
-            Some(Ok(event)) => follower.on_event(&inner, event),
+            Some(Ok(event)) => inner.on_event(event),
             // What was missed shows in the members.
             Some(Err(RecvError::Lagged(_))) => {}
             Some(Err(RecvError::Closed)) => return,
@@ -55,35 +55,6 @@ struct Follower {
 }
 
 impl Follower {
-    fn on_event(&self, inner: &Inner, event: Event) {
-        match event {
-            Event::Suspect(member) => {
-                tracing::info!(name = member.identity.name(), "a member does not answer");
-                inner.subject.on_suspect(member.identity.name());
-                inner.tell(inner.seen(member));
-            }
-            Event::Metadata(member) => {
-                if let Some(Err(error)) = member.metadata.as_ref().map(|bytes| Card::decode(bytes))
-                {
-                    inner.unreadable_cards.fetch_add(1, Ordering::Relaxed);
-                    let name = member.identity.name();
-                    tracing::debug!(name, %error, "a card cannot be read");
-                }
-                inner.tell_of_worker(inner.seen(member));
-            }
-            Event::Up(member)
-            | Event::Refuted(member)
-            | Event::Rejoined(member)
-            | Event::Down(member) => {
-                let member = inner.seen(member);
-                let (name, state) = (&member.name, member.state.as_str());
-                tracing::info!(name, state, address = %member.address, "a member");
-                inner.tell_of_worker(member.clone());
-                inner.tell(member);
-            }
-        }
-    }
-
     /// Says what is new of the subject, and tells it what is new of the members.
     fn look(&mut self, inner: &Inner) {
         let card = inner.subject.card();
@@ -113,6 +84,35 @@ impl Follower {
 }
 
 impl Inner {
+    fn on_event(&self, event: Event) {
+        match event {
+            Event::Suspect(member) => {
+                tracing::info!(name = member.identity.name(), "a member does not answer");
+                self.subject.on_suspect(member.identity.name());
+                self.tell(self.seen(member));
+            }
+            Event::Metadata(member) => {
+                if let Some(Err(error)) = member.metadata.as_ref().map(|bytes| Card::decode(bytes))
+                {
+                    self.unreadable_cards.fetch_add(1, Ordering::Relaxed);
+                    let name = member.identity.name();
+                    tracing::debug!(name, %error, "a card cannot be read");
+                }
+                self.tell_of_worker(self.seen(member));
+            }
+            Event::Up(member)
+            | Event::Refuted(member)
+            | Event::Rejoined(member)
+            | Event::Down(member) => {
+                let member = self.seen(member);
+                let (name, state) = (&member.name, member.state.as_str());
+                tracing::info!(name, state, address = %member.address, "a member");
+                self.tell_of_worker(member.clone());
+                self.tell(member);
+            }
+        }
+    }
+
     fn tell(&self, changed: Member) {
         // Nobody may listen.
         let _ = self.changes.send(changed);

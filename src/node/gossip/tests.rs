@@ -300,9 +300,9 @@ async fn a_member_is_what_the_node_knows_it_to_be_before_what_it_said() {
     stale.leave().await;
     let down = async {
         loop {
-            let changed = changes.recv().await.unwrap();
-            if changed.name == "n2" && changed.state == MemberState::Down {
-                return changed;
+            let member = changes.recv().await.unwrap();
+            if member.name == "n2" && member.state == MemberState::Down {
+                return member;
             }
         }
     };
