@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use raft::{Bootstrap, Change, ChangeError, ChangePhase, ChangeState, Changed, Role};
-use tokio::time::timeout;
+use raft::{Bootstrap, Change, ChangeError, ChangePhase, ChangeState, Changed, Role, Timing};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     cluster::{Node, PATIENCE, converged, eventually, free_port, leader, three, three_with, write},
@@ -111,18 +111,39 @@ async fn a_removed_follower_learns_it_and_stands_in_no_election() {
     assert_eq!(nodes[0].status().term, term);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// Situation: the leader itself is to go; nobody's timer would elect another for ten minutes, and nobody
+// listens for its silence. Claim: it names its successor before anything is changed, and that one leads,
+// takes writes and removes it at once.
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_is_removed_hands_over_first() {
-    let mut nodes = three().await;
-    let old = leader(&nodes).await;
-    let label = nodes[old].options.label.clone();
-    let written = write(&nodes, "x").await;
-    assert_eq!(change(&nodes, &remove(&label)).await, MADE);
-    let removed = nodes.remove(old);
-    assert_ne!(leader(&nodes).await, 2);
-    let after = write(&nodes, "y").await;
-    assert_eq!(after.writes, written.writes + 1);
-    assert!(!voters(&nodes[0]).contains(&removed.options.label));
+    let least = Duration::from_mins(10);
+    let mut wired = Wired::start(3, |options| {
+        options.timing =
+            Timing { heartbeat_ms: 50, election_min_ms: 600_000, election_max_ms: 900_000 };
+    })
+    .await;
+    let old = wired.leader().await;
+    let label = wired.nodes[old].options.label.clone();
+    let written = write(&wired.nodes, "x").await;
+    converged(&wired.nodes, written.index).await;
+    let (term, began) = (wired.nodes[old].status().term, Instant::now());
+    let successor = match change_at(&wired.nodes[old], &remove(&label)).await {
+        Err(ChangeError::NotLeader { leader: Some(leader) }) => leader.label,
+        ended => panic!("{ended:?}"),
+    };
+    assert_ne!(successor, label);
+    all_have(&wired.nodes, &["n0", "n1", "n2"]).await;
+    let new = wired.leader().await;
+    assert_eq!(wired.nodes[new].options.label, successor);
+    assert_eq!(wired.nodes[new].status().term, term + 1, "one transfer, and no election besides");
+    let meanwhile = write(&wired.nodes, "y").await;
+    assert_eq!(change_at(&wired.nodes[new], &remove(&label)).await, MADE);
+    let removed = wired.nodes.remove(old);
+    let after = write(&wired.nodes, "z").await;
+    assert_eq!((meanwhile.writes, after.writes), (written.writes + 1, written.writes + 2));
+    assert!(wired.nodes.iter().all(|node| node.status().term == term + 1));
+    assert!(began.elapsed() < least, "no timer elected it: {:?}", began.elapsed());
+    assert!(!voters(&wired.nodes[0]).contains(&removed.options.label));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
