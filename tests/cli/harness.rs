@@ -1,8 +1,8 @@
 //! Drives the built binary as a user would: a clean environment, ports of its own, bounded waits.
 
 use std::{
-    io::Read,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    io::{Read, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -91,11 +91,12 @@ impl User {
     }
 }
 
-/// Waits for a command's end, and kills it when that takes too long.
+/// Waits for a command's end, and kills it when that takes too long. What it says into a file is not in
+/// what it said.
 #[track_caller]
 pub(crate) fn finish(mut child: Child) -> Said {
-    let stdout = read_aside(child.stdout.take().unwrap());
-    let stderr = read_aside(child.stderr.take().unwrap());
+    let stdout = child.stdout.take().map(read_aside);
+    let stderr = child.stderr.take().map(read_aside);
     let status = wait(&mut child, PATIENCE);
     if status.is_none() {
         child.kill().unwrap();
@@ -103,8 +104,8 @@ pub(crate) fn finish(mut child: Child) -> Said {
     }
     let said = Said {
         code: status.and_then(|status| status.code()),
-        stdout: stdout.join().unwrap(),
-        stderr: stderr.join().unwrap(),
+        stdout: stdout.map(|read| read.join().unwrap()).unwrap_or_default(),
+        stderr: stderr.map(|read| read.join().unwrap()).unwrap_or_default(),
     };
     assert!(status.is_some(), "it did not end: {said:?}");
     said
@@ -198,6 +199,18 @@ impl Server {
 
     pub(crate) fn log(&self, user: &User) -> String {
         std::fs::read_to_string(user.path(&format!("serve-{}.log", self.port))).unwrap()
+    }
+
+    /// The sum of a metric over those of its labels that begin with `labels`.
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut metrics = String::new();
+        stream.read_to_string(&mut metrics).unwrap();
+        let beginning = format!("{name}{labels}");
+        let lines = metrics.lines().filter(|line| line.starts_with(&beginning));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
     }
 
     /// Asks it to end, and waits until it has.
