@@ -1,8 +1,7 @@
 //! `queue events`: real processes, one that listens and those that it listens to.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    io::{BufRead as _, BufReader, Read as _},
     process::{Child, ChildStderr},
     sync::mpsc::{Receiver, channel},
 };
@@ -73,14 +72,8 @@ impl Drop for Listening {
 }
 
 /// How many listen to a server.
-fn listeners(server: &Server) -> usize {
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut metrics = String::new();
-    stream.read_to_string(&mut metrics).unwrap();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("queue_event_listeners "));
-    line.and_then(|count| count.parse().ok()).unwrap_or(0)
+fn listeners(server: &Server) -> u64 {
+    server.metric("queue_event_listeners", " ")
 }
 
 fn server(user: &User, name: &str) -> Server {

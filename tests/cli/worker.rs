@@ -320,12 +320,22 @@ fn a_worker_that_is_told_to_drain_claims_nothing_until_it_is_told_otherwise() {
     let go = site.user.path("go").display().to_string();
     let started = site.user.path("started").display().to_string();
     let script = format!("touch {started}; until [ -e {go} ]; do sleep 0.02; done");
-    let worker = site.worker(&["--no-gossip", "--worker", "w"], &script);
+    let (worker, said) = site.heard_worker(&["--no-gossip", "--worker", "w"], &script);
     site.written("started");
     site.user.queue(&["drain", "w"]).with_code(0);
+    says(&said, "told to claim no more");
     fs::write(&go, "").unwrap();
     site.until("a", "completed");
+    let (claims, beats) = (site.answered("/work/claim_batch"), site.answered("/work/heartbeat"));
+    assert!(claims > 0 && beats > 0, "{claims} claims and {beats} heartbeats are counted");
     site.add("b", &[]);
+    // It asks whether it still is to drain, and for no job.
+    let has_asked = || site.answered("/work/heartbeat") > beats + 1;
+    assert!(until(PATIENCE, has_asked), "it asks no more");
+    site.claims_wait(0);
+    assert_eq!(site.answered("/work/claim_batch"), claims);
+    let b = site.job("b");
+    assert_eq!((&b["state"], &b["attempts"]), (&json!("pending"), &json!([])), "{b}");
     site.user.queue(&["undrain", "w"]).with_code(0);
     site.until("b", "completed");
     worker.terminate().with_code(0);
