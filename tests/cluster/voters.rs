@@ -52,8 +52,59 @@ fn voters(cluster: &Cluster, at: usize) -> Value {
     json!(voters)
 }
 
+/// Runs the command line against one node; its exit code and stdout.
+fn queue(cluster: &Cluster, at: usize, words: &[&str]) -> (Option<i32>, String) {
+    let url = format!("http://{}", cluster.voters[at].http);
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_queue"))
+        .args(["--addr", &url])
+        .args(words)
+        .output()
+        .expect("queue runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Ends the clients, however the test ends.
+struct Ended<'flag>(&'flag AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One request that has to be answered well.
+fn served(caller: &mut Caller, path: &str, body: &Value) -> Value {
+    match caller.call("POST", path, Some(body)) {
+        // 200 for an add: the node had to repeat it across a change of leader.
+        Reply::Answer { status: 200 | 201, body } => body,
+        failed => panic!("{path} {body}: {failed:?}"),
+    }
+}
+
+/// Claims and completes until the end; how many it has completed.
+fn work(at: &str, client: usize, is_done: &AtomicBool) -> usize {
+    let mut caller = Caller::to(&[at.to_owned()]);
+    let mut completed = 0;
+    for claim in 0.. {
+        if is_done.load(Ordering::Relaxed) {
+            break;
+        }
+        let body = json!({"node_id": format!("w{client}"), "lease_ms": 3_600_000, "wait_ms": 100,
+            "request_id": format!("{client}-{claim}")});
+        let answer = served(&mut caller, "/work/claim", &body);
+        if let (Some(job), Some(token)) =
+            (answer["work"]["work_id"].as_str(), answer["work"]["token"].as_u64())
+        {
+            served(&mut caller, "/work/complete", &json!({"work_id": job, "token": token}));
+            completed += 1;
+        }
+    }
+    completed
+}
+
 // Situation: three voters become five and three again, the leader among those that go, while jobs are
-// added through a voter that stays. Claim: every add is answered 201, and nothing is lost.
+// added, claimed and completed through a voter that stays. Claim: every request is answered well, and
+// nothing is lost.
 /// api 1.repeat.rest.cluster
 #[test]
 fn three_voters_become_five_and_three_again_and_no_client_sees_it() {
@@ -62,26 +113,27 @@ fn three_voters_become_five_and_three_again_and_no_client_sees_it() {
     let (other, stays) = ((leader + 1) % 3, (leader + 2) % 3);
     let at = cluster.voters[stays].http.clone();
     let is_done = AtomicBool::new(false);
-    let added = AtomicUsize::new(0);
+    let (added, completed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let ended = Ended(&is_done);
         for client in 0..4 {
-            let (at, is_done, added) = (at.clone(), &is_done, &added);
+            let (at, is_done, added) = (&at, &is_done, &added);
             scope.spawn(move || {
-                let mut caller = Caller::to(&[at]);
+                let mut caller = Caller::to(std::slice::from_ref(at));
                 for number in 0.. {
                     if is_done.load(Ordering::Relaxed) {
                         return;
                     }
                     let body = json!({"work_id": format!("{client}-{number}"), "payload": number});
-                    match caller.call("POST", "/work/add", Some(&body)) {
-                        // 200: the node had to repeat it across a change of leader.
-                        Reply::Answer { status: 200 | 201, .. } => {
-                            added.fetch_add(1, Ordering::Relaxed)
-                        }
-                        Reply::Answer { status, body } => panic!("{status}: {body}"),
-                        _ => panic!("an add was not answered"),
-                    };
+                    served(&mut caller, "/work/add", &body);
+                    added.fetch_add(1, Ordering::Relaxed);
                 }
+            });
+        }
+        for client in 0..2 {
+            let (at, is_done, completed) = (&at, &is_done, &completed);
+            scope.spawn(move || {
+                completed.fetch_add(work(at, client, is_done), Ordering::Relaxed);
             });
         }
         for index in [3, 4] {
@@ -92,21 +144,36 @@ fn three_voters_become_five_and_three_again_and_no_client_sees_it() {
         assert_eq!(voters(&cluster, stays), json!(["n1", "n2", "n3", "n4", "n5"]));
         let again = change(&cluster, stays, "/cluster/add", &cluster.voter_to_add(4));
         assert_eq!(again["duplicate"], true);
+        // Whoever leads by now: it is the leader that goes first.
+        let label = cluster.voters[leader].label.as_str();
+        change(&cluster, stays, "/election/transfer", &json!({"to": label}));
+        let leads = || voter_says(&cluster, stays)["leader_id"] == label;
+        cluster.eventually("the one that goes leads", || leads().then_some(()));
         for index in [leader, other] {
             let body = json!({"node_id": cluster.voters[index].label});
             let removed = change(&cluster, stays, "/cluster/remove", &body);
             assert_eq!(removed["status"], "removed");
         }
-        is_done.store(true, Ordering::Relaxed);
+        assert!(!leads());
+        drop(ended);
     });
     let stays_label = &cluster.voters[stays].label;
     assert_eq!(voters(&cluster, stays), json!([stays_label, "n4", "n5"]));
     let (_, status) = Caller::to(&[at]).insist("GET", "/work/status", None);
     assert_eq!(status["total_items"], json!(added.load(Ordering::Relaxed)));
+    let completed = completed.load(Ordering::Relaxed);
+    assert!(completed > 0, "the workers worked");
+    assert_eq!(status["by_status"]["completed"], json!(completed));
+}
+
+/// What a voter says of the election.
+fn voter_says(cluster: &Cluster, at: usize) -> Value {
+    let at = std::slice::from_ref(&cluster.voters[at].http);
+    Caller::to(at).insist("GET", "/election/status", None).1
 }
 
 // Situation: a voter dies with its directory, and a node of its name starts with an empty one. Claim: it
-// is refused as a new voter, takes the dead one's place when told so, and has every job.
+// is refused as a new voter, takes the dead one's place when the command line says so, and has every job.
 #[test]
 fn a_dead_voters_place_is_taken_by_a_fresh_directory() {
     let mut cluster = three_and(0);
@@ -131,8 +198,8 @@ fn a_dead_voters_place_is_taken_by_a_fresh_directory() {
             _ => None,
         }
     });
-    let replaced = change(&cluster, asked, "/cluster/replace", &json!({"node_id": label}));
-    assert_eq!(replaced["status"], "replaced");
+    let replaced = queue(&cluster, asked, &["replace-voter", &label]);
+    assert_eq!(replaced, (Some(0), "replaced\n".to_owned()));
     cluster.wait_ready(dead);
     assert_eq!(voters(&cluster, dead), json!(["n1", "n2", "n3"]));
     all_replicas_agree(&cluster);
@@ -147,16 +214,10 @@ fn a_removed_voter_that_is_started_again_disturbs_nobody_and_says_so() {
     let leader = cluster.leader();
     let (gone, asked) = ((leader + 1) % 3, (leader + 2) % 3);
     let label = cluster.voters[gone].label.clone();
-    let url = format!("http://{}", cluster.voters[asked].http);
-    let queue = |words: &[&str]| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_queue"))
-            .args(["--addr", &url])
-            .args(words)
-            .output()
-            .expect("queue runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    assert_eq!(queue(&["remove-voter", &label]), (Some(0), "removed\n".to_owned()));
+    assert_eq!(
+        queue(&cluster, asked, &["remove-voter", &label]),
+        (Some(0), "removed\n".to_owned())
+    );
     let at = [cluster.voters[asked].http.clone()];
     let term = |what: &str| {
         let (_, status) = Caller::to(&at).insist("GET", "/election/status", None);
@@ -178,13 +239,16 @@ fn a_removed_voter_that_is_started_again_disturbs_nobody_and_says_so() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!((term("term"), term("leader_id")), before);
     let other = cluster.voters[asked].label.clone();
-    assert_eq!(queue(&["transfer", &other]), (Some(0), format!("{other}\n")));
-    assert_eq!(queue(&["transfer", "nobody"]).0, Some(3));
-    assert_eq!(queue(&["add-voter", "n9", "--peer-addr", "127.0.0.1:1"]).0, Some(4));
+    assert_eq!(queue(&cluster, asked, &["transfer", &other]), (Some(0), format!("{other}\n")));
+    assert_eq!(queue(&cluster, asked, &["transfer", "nobody"]).0, Some(3));
+    assert_eq!(
+        queue(&cluster, asked, &["add-voter", "n9", "--peer-addr", "127.0.0.1:1"]).0,
+        Some(4)
+    );
     let back = cluster.voter_to_add(gone);
     let address = back["peer_addr"].as_str().expect("an address");
     assert_eq!(
-        queue(&["add-voter", &label, "--peer-addr", address]),
+        queue(&cluster, asked, &["add-voter", &label, "--peer-addr", address]),
         (Some(0), "added\n".to_owned())
     );
 }
