@@ -2,7 +2,7 @@
 //! that fails a hundred thousand, a hundred thousand leases that end in one instant.
 //!
 //! `cargo bench --bench purge_stall [-- JOBS]` prints a row for each, alone and while a snapshot shares
-//! every job. Each of these takes effect at once and is worked off in bounded steps (guarantees §11):
+//! every job. Each of these takes effect at once and is worked off in bounded steps (guarantees, rule 9):
 //! the table says in how many entries, and how long the longest took. After every entry the counts
 //! must be what they should be, and every entry claims: nothing may be granted. It fails when an apply
 //! took more than 5 ms of the processor.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{Disk, Net, OpenError};
 
-/// How a fresh data directory becomes a member of a cluster (guarantees §8).
+/// How a fresh data directory becomes a member of a cluster (`bootstrap`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bootstrap {
     /// A cluster of this one voter, at once.

@@ -19,13 +19,13 @@ impl Exit {
     pub const FAILED: Self = Self(1);
     /// The command line, the configuration or an argument is wrong; nothing was done.
     pub const USAGE: Self = Self(2);
-    /// There is no such job, queue or node.
+    /// There is no such job, queue, worker or voter.
     pub const NOT_FOUND: Self = Self(3);
-    /// Somebody else holds the job, or its state does not allow this.
+    /// A conflict: somebody else holds the job, or its state, or the cluster's, does not allow this.
     pub const CONFLICT: Self = Self(4);
     /// No server answered in time, or the cluster cannot answer now: a retry is sensible.
     pub const UNAVAILABLE: Self = Self(5);
-    /// The token is missing or does not cover this.
+    /// The server does not answer this to whoever asks from here.
     pub const DENIED: Self = Self(6);
     /// The job that was waited for did not complete.
     pub const JOB_FAILED: Self = Self(7);

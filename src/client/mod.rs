@@ -1,4 +1,4 @@
-//! The typed client of the public contract: what the command line, the worker and `dev` talk through.
+//! The typed client of the public contract: what the command line and the worker talk through.
 //!
 //! ```text
 //!   Client::claim ─▶ identity (request_id) ─▶ Transport::call ─▶ address 1 ✗

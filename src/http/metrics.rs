@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{answer::Failure, call::Call};
 use crate::{
-    node::{Consistency, EventFigures, Figures, GossipFigures, Kind, MemberState, Status},
+    node::{Consistency, EventFigures, Figures, GossipFigures, Handle, Kind, MemberState, Status},
     queue::{JobState, QueueName, QueueTotals, Rev, Totals, WallMs},
 };
 
@@ -35,8 +35,10 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Failure> {
     let seen = handle.read(Consistency::Stale, call.hold, |state| (state.totals(), state.wall()));
     let view = seen.await?;
     let mut registry = Registry::with_prefix("queue");
-    register_node(&mut registry, &handle.status(), &handle.figures());
-    register_jobs(&mut registry, view.value.0, view.value.1, view.rev);
+    register_node(&mut registry, handle);
+    // An idle queue applies nothing, and its oldest job waits on.
+    let now = view.value.1.max(WallMs(handle.wall_ms()));
+    register_jobs(&mut registry, view.value.0, now, view.rev);
     call.site.meters.register(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes everything");
@@ -59,13 +61,18 @@ fn truth(is_true: bool) -> Gauge {
     number(i64::from(is_true))
 }
 
-fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
+fn register_node(registry: &mut Registry, handle: &Handle) {
+    let (status, figures) = (&handle.status(), &handle.figures());
     let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The binary", build);
     let uptime = Decimal::default();
     uptime.set(seconds(status.uptime_ms));
     registry.register_with_unit("uptime", "Since the node started", Unit::Seconds, uptime);
-    registry.register("ready", "Whether GET /ready answers 200", truth(status.is_ready));
+    registry.register(
+        "ready",
+        "Whether GET /ready answers 200",
+        truth(status.is_ready && !handle.is_leaving()),
+    );
     if let Some(bytes) = figures.disk_free_bytes {
         let help = "Free on the data directory's disk, as of the last look";
         registry.register_with_unit("disk_free", help, Unit::Bytes, number(bytes));
@@ -83,7 +90,8 @@ fn register_node(registry: &mut Registry, status: &Status, figures: &Figures) {
     registry.register("leader_changes", help, changes);
     let gap = Decimal::default();
     gap.set(seconds(status.changes.first().map_or(0, |change| change.gap_ms)));
-    let help = "For how long there was no leader at the last change, as this node saw it";
+    let help =
+        "From the last sign of the leader before to the first of its successor, at the last change";
     registry.register_with_unit("write_gap", help, Unit::Seconds, gap);
     register_under_way(registry, figures);
     register_events(registry, &figures.events);

@@ -4,7 +4,8 @@
 //!   TcpStream ─▶ connection (deadlines) ─▶ hyper ─▶ gate (Host, Origin, sizes) ─▶ routes
 //!                                                                                   │
 //!      one file a resource: jobs · claims · settle · read · list · history · retry  │
-//!                           queues · workers · cluster · events · admin  ◀──────────┘
+//!                 queues · workers · cluster · voters · peers · lease · events       │
+//!                                                         metrics · admin  ◀─────────┘
 //!         request ─▶ wire ─▶ command ─▶ node::Handle ─▶ present ─▶ answer
 //!                                            └─ rejection ─▶ failure (one table)
 //! ```

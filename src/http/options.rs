@@ -41,7 +41,7 @@ pub enum Exposure {
     Insecure,
 }
 
-/// The server's bounds. Each has a default that reliability.md §7 gives a reason for.
+/// The server's bounds. `docs/api.md`, "Limits", has them.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The largest request body, bytes; 8 MiB.

@@ -1,5 +1,5 @@
 //! How much may wait. Overload is refused here, before anything is proposed, so its answer is
-//! always certain (guarantees §9). Calls of the holders of leases are the last to be refused: a
+//! always certain (guarantees, rule 8). Calls of the holders of leases are the last to be refused: a
 //! node that drowns in adds must not lose the leases of the work that is under way.
 
 use std::{

@@ -2,7 +2,7 @@
 //!
 //! Two clocks come out of it. The wall clock is shown to people. The *cluster clock* is what leases
 //! live on: it is replicated with the entries, and a new leader goes on from the replicated value
-//! plus its own monotonic time (guarantees §5), so that no wall clock ever ends a lease.
+//! plus its own monotonic time (guarantees, rule 4), so that no wall clock ever ends a lease.
 
 use std::{
     fmt,

@@ -13,7 +13,7 @@ use super::{
 use crate::queue::{ClockMs, Deadlines, Stamp};
 
 /// While any deadline is outstanding the replicated clock is never older than this, ms, so that a
-/// change of leader forgets no more than this (guarantees §5).
+/// change of leader forgets no more than this (guarantees, rule 4).
 const TICK_MS_MAX: u64 = 1_000;
 /// How long a tick may take to be applied.
 const TICK_PATIENCE: Duration = Duration::from_secs(5);

@@ -25,9 +25,9 @@ use super::{
 };
 use crate::queue::{Action, Command, Outcome};
 
-/// The bytes of one batch, unless a single request is larger (guarantees §11).
+/// The bytes of one batch, unless a single request is larger (guarantees, rule 9).
 pub(super) const BATCH_BYTES: usize = 4 << 20;
-/// The steps on jobs of one batch, unless a single request has more (guarantees §11).
+/// The steps on jobs of one batch, unless a single request has more (guarantees, rule 9).
 pub(super) const BATCH_STEPS: usize = 2_000;
 
 /// Commands that travel together, encoded once; cloning is cheap.

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Beside all that, `gossip` says and hears who is alive. It is advice: nothing that it says changes a
-//! voter, and `None` of it ([`NodeOptions::gossip`]) takes no promise away.
+//! voter, and without it ([`NodeOptions::gossip`]) every promise of safety holds; the jobs of a dead agent
+//! wait for their leases.
 //!
 //! What happens is told to whoever listens: `events`.
 //!

@@ -1,7 +1,7 @@
 //! Who carries requests out: this node, another, or nobody yet.
 //!
 //! A node that Raft elects does not lead the queue at once: it first takes office, which is to
-//! apply every entry of earlier terms and to take the replicated clock from there (guarantees §5).
+//! apply every entry of earlier terms and to take the replicated clock from there (guarantees, rule 4).
 
 use std::{mem, sync::Arc, time::Duration};
 

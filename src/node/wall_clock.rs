@@ -1,4 +1,4 @@
-//! The voters' wall clocks, compared (guarantees §5). The leader's wall clock decides when `run_at_ms`
+//! The voters' wall clocks, compared (guarantees, rule 4). The leader's wall clock decides when `run_at_ms`
 //! has come, so a voter whose clock is more than a second from the median of the voters' clocks does
 //! not lead, and says so until it is mended. Leases never depend on any of this.
 

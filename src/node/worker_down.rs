@@ -1,4 +1,4 @@
-//! When an agent's death ends its leases (guarantees §6).
+//! When an agent's death ends its leases (guarantees, rule 7).
 //!
 //! ```text
 //!   gossip: w is down ─▶ does its session hold jobs? ─▶ fell many at once? ── yes ─▶ leases decide

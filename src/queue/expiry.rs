@@ -1,5 +1,5 @@
 //! What time does by itself. Each entry lets it do a bounded number of steps, in the order of the
-//! deadlines; what is left over, the next entries do (guarantees §11).
+//! deadlines; what is left over, the next entries do (guarantees, rule 9).
 
 use super::{
     AttemptEnd, Change, ClockMs, JobNumber, Stamp, State, Tombstone,

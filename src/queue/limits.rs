@@ -42,7 +42,7 @@ pub struct Limits {
     /// How many tombstones there may be. At that number adds are refused and finished jobs wait in
     /// the state for room: no tombstone goes before its time.
     pub tombstones_max: u64,
-    /// How many jobs time alone may change in one entry (guarantees §11); the rest waits for the
+    /// How many jobs time alone may change in one entry (guarantees, rule 9); the rest waits for the
     /// next one.
     pub steps_max: u32,
     /// How long an operation is known again by its request id, ms.

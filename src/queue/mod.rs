@@ -2,7 +2,7 @@
 //!
 //! Nothing in here reads a clock, a random number, a file, a socket or the environment, and nothing
 //! depends on the order of a hash map: every replica that applies the same entries holds the same
-//! state (guarantees §4). Time is data: each entry carries the leader's stamp.
+//! state (guarantees S16). Time is data: each entry carries the leader's stamp.
 
 #![deny(
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
 //! Purging: a watermark that takes effect at once, and is cleared away in bounded steps
-//! (guarantees §11).
+//! (guarantees, rule 9).
 //!
 //! A purge raises the revision by one, whatever the number of its jobs. From then on each of them
 //! *is* cancelled: in every answer, view and count. What is left to do about a job (its place in the

@@ -1,5 +1,5 @@
 //! Sessions: the incarnations of an agent under one worker's name, each with a greater number than
-//! the one before (guarantees §6).
+//! the one before (guarantees, rule 7).
 //!
 //! Only a worker's newest session claims. What older ones hold, and what the newest holds once it is
 //! declared down, is lost as if the leases had run out, a bounded number in an entry. Claims without a

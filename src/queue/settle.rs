@@ -91,7 +91,7 @@ impl State {
                 job.report_mut().result.clone_from(&complete.result);
             }
         });
-        // Not held to any bound (api §2): a finished job must be able to say so.
+        // Not held to any bound (docs/api.md, Queues): a finished job must be able to say so.
         let then = self.enqueue(checked, changes);
         if !then.is_empty() {
             let token = complete.holding.token;

@@ -16,7 +16,7 @@ pub struct ClockMs(pub u64);
 )]
 pub struct WallMs(pub u64);
 
-/// What the leader stamps on each entry as it proposes it (guarantees §5).
+/// What the leader stamps on each entry as it proposes it (guarantees, rule 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp {
     /// The cluster clock. Apply keeps the greatest seen: it never goes back.

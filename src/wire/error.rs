@@ -69,11 +69,11 @@ codes! {
     InvalidArgument "invalid_argument" 400 Never No
         "A field is missing, of the wrong type, out of range, given twice, or unknown; `details.field` names it.";
     Unauthorized "unauthorized" 401 Never No
-        "The token is missing or wrong.";
+        "An access token is missing or wrong. No server answers this yet: there is no authentication.";
     Forbidden "forbidden" 403 Never No
-        "The token's scope does not cover the request, or a web page of another origin or host name sent it.";
+        "`/admin/*`, `/cluster/*` and `POST /election/*` are answered on the node's own machine alone; or a web page of another origin or host name sent the request.";
     NotFound "not_found" 404 Never No
-        "There is no such job, queue, node or path.";
+        "There is no such job, queue, worker, voter or path.";
     MethodNotAllowed "method_not_allowed" 405 Never No
         "The path exists under another verb; `Allow` lists which.";
     StaleToken "stale_token" 409 Never No
@@ -87,21 +87,21 @@ codes! {
     DependencyCycle "dependency_cycle" 409 Never No
         "`depends_on` names the job itself or closes a circle.";
     PayloadTooLarge "payload_too_large" 413 Never No
-        "A payload is over 1 MiB, a result over 256 KiB, an error over 16 KiB, the header over 16 KiB, or the body over 8 MiB.";
+        "A payload is over 1 MiB, a result over 256 KiB, an error over 16 KiB, the header over 16 KiB, or the body over `max_body_bytes` (8 MiB).";
     QueueFull "queue_full" 429 Later No
         "A queue has reached its limit, or there is no room to remember another finished job, operation or worker; `Retry-After` says when to try again.";
     RateLimited "rate_limited" 429 Later No
-        "Too many requests wait for the log, or too many connections are open; `Retry-After` says when to try again.";
+        "Too many commands or reads are under way, the bodies being read take too much memory, or this node is writing another backup; `Retry-After` says when to try again.";
     TooManyWaiters "too_many_waiters" 429 Later No
         "Too many long polls wait, or too many listen to events; `Retry-After` says when to try again.";
     NoLeader "no_leader" 503 Later No
-        "No leader was found within `hold_ms`; nothing was proposed.";
+        "No leader was found within the hold (`X-Queue-Hold-Ms`, else `hold_ms`); nothing was proposed.";
     NotReady "not_ready" 503 Later No
-        "This node is in no cluster yet, or has not caught up.";
+        "This node is in no cluster yet, or no more. Of `GET /ready`: a check does not hold; `details.checks` has each.";
     ShuttingDown "shutting_down" 503 Later No
         "This node is stopping; another one takes the request.";
     DiskFull "disk_full" 503 Later No
-        "The disk is (nearly) full: adds are refused, the calls of a holder are not.";
+        "The leader's disk is (nearly) full: adds are refused, the calls of a holder are not. `GET /ready` of each node says which one.";
     OutcomeUnknown "outcome_unknown" 504 Later Unknown
         "It was proposed and the answer was lost: it may have been applied. Repeat it under the same identity.";
 }

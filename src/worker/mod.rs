@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A lease is believed in for as long as this machine's monotonic clock says, counted from before the
-//! request that granted or extended it; a command is ended before its lease is (guarantees S8). Whoever
+//! request that extended it, or from the answer that granted it; a command is ended before its lease is (guarantees S8). Whoever
 //! finds that a lease is lost, by whatever answer, ends the command's process group and goes on with the
 //! next job: nothing is settled under a token that is spent.
 //!

@@ -1,4 +1,6 @@
-//! The published commands of the system that this one replaces, letter for letter.
+//! The published commands of the system that this one replaces, letter for letter; but for what its status
+//! was piped through: two lines of Python that Python refuses (a backslash within an f-string's braces). They
+//! print `leader_id` and `alive_peers`, which are asserted here instead.
 
 use std::process::Command;
 

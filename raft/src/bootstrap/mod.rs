@@ -29,7 +29,8 @@
 //!
 //! This is two-phase commit whose coordinator may abort until it has decided. Its price is that of
 //! 2PC: a node promised to a proposer that died for ever waits for ever, since that proposer may
-//! have founded the set. The operator then empties the waiting node's directory. Progress: once the
+//! have founded the set. Only when that directory is lost, and no node of the set is in a cluster, does
+//! the operator stop the waiting nodes, empty their directories and start them again. Progress: once the
 //! candidates know each other, only the least of the free ones proposes, and whoever proposed
 //! earlier abandons its set after a round without success.
 //!

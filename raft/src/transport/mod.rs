@@ -12,6 +12,8 @@
 //!             └───────────────┘                                          └────────────────┘
 //! ```
 //!
+//! Lifelines open connections of their own (`lifeline`).
+//!
 //! A heartbeat never waits behind log entries, a vote never behind a proxied request, and nothing
 //! behind a snapshot. Everything that waits has a deadline; every length is checked before it is
 //! believed.

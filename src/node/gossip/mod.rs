@@ -11,7 +11,7 @@
 //! Two things come of it for Raft, and neither changes a voter. A leader that did not answer a probe of
 //! this node's own (hearsay does not count) is one witness of its silence. And a fresh node is told
 //! where other nodes are: it asks them, over the peers' connections, whether they are candidates or in
-//! a cluster, and the promise to one set decides (guarantees §8).
+//! a cluster, and the promise to one set decides (guarantees, rule 7).
 
 mod begin;
 mod card;
