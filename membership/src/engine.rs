@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes};
-use foca::{Codec as _, Foca, Header, Message, State, Timer};
+use foca::{Codec as _, Foca, Header, Message, Runtime as _, State, Timer};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
@@ -482,14 +482,48 @@ impl Engine {
                 tracing::debug!(%error, "a longer step to a later life");
             }
         }
-        // foca stays silent after a renewal until somebody speaks to it, who may never.
-        if let Err(error) = self.foca.apply_many(std::iter::empty(), false, &mut self.effects) {
-            tracing::debug!(%error, "foca does not go on");
-        }
+        self.forget_the_dead();
         let identity = self.foca.identity().clone();
         self.republish(now);
         let metadata = self.bulletins.of(&identity);
         write(&self.roster).on_up(&identity, metadata, now.wall_ms);
+    }
+
+    /// Begins anew with those that live. Who was declared down was cut off or stood still, so whom it holds
+    /// down may only have been out of its reach: told on, that would be believed, for a death needs no proof
+    /// (SWIM §4.2). They are asked whether they are there.
+    fn forget_the_dead(&mut self) {
+        let is_down = |member: &foca::Member<Identity>| member.state() == State::Down;
+        let members = self.foca.iter_membership_state().cloned();
+        let (dead, living): (Vec<_>, Vec<_>) = members.partition(is_down);
+        let config = self.profile.config(self.size);
+        let remembered_for = config.remove_down_after;
+        // What foca wants sent and done still is that of its last life.
+        self.effects.stop();
+        self.effects.datagrams.clear();
+        self.probe = None;
+        self.foca = Foca::with_custom_broadcast(
+            self.foca.identity().clone(),
+            config,
+            StdRng::seed_from_u64(self.rng.random()),
+            Codec,
+            self.bulletins.clone(),
+        );
+        let living = living.into_iter().map(|member| {
+            foca::Member::new(member.id().clone(), member.incarnation(), State::Alive)
+        });
+        if let Err(error) = self.foca.apply_many(living, false, &mut self.effects) {
+            tracing::debug!(%error, "foca does not go on");
+        }
+        for member in dead {
+            let dead = member.id().clone();
+            if let Some(delay) = remembered_for {
+                self.effects.submit_after(Timer::RemoveDown(dead.clone()), delay);
+            }
+            if let Err(error) = self.foca.announce(dead, &mut self.effects) {
+                tracing::debug!(%error, "who was held down cannot be asked");
+            }
+        }
     }
 
     fn on_bulletins(&mut self) {

@@ -1,9 +1,9 @@
 //! Who is alive: SWIM gossip (Das, Gupta, Motivala 2002) on foca.
 //!
 //! ```text
-//!   datagram ──▶ codec ──▶ foca ──▶ member up, member down
-//!                            ▲
-//!             identity ──────┘  name + address + incarnation
+//!   datagram ──▶ envelope ──▶ codec ──▶ foca ──▶ member up, member down
+//!                                         ▲
+//!                          identity ──────┘  name + address + incarnation
 //! ```
 //!
 //! **Architecture invariant:** nothing in here knows of Raft, of voters or of jobs. What gossip says is

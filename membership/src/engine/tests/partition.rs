@@ -83,6 +83,30 @@ fn who_is_cut_off_both_ways_is_down_and_back() {
     world.run_until(10_000, World::is_whole);
 }
 
+// Situation: one member is cut off for so long that it holds all others down, and comes back. Claim: none of
+// these is held down by another for it, not for a moment: what it could not hear it keeps to itself.
+#[test]
+fn who_was_cut_off_has_nobody_declared_down() {
+    for seed in 0..20 {
+        let mut world = World::of(5, Profile::Lan, seed);
+        world.cut(|from, to| from != 0 && to != 0);
+        world.run_until(10_000, |world| {
+            let is_down = |viewer, seen| world.state(viewer, seen) == Some(MemberState::Down);
+            (1..5).all(|other| is_down(other, 0) && is_down(0, other))
+        });
+        world.cut(|_, _| true);
+        world.run_until(10_000, World::is_whole);
+        world.run_ms(5_000);
+        let others = ["n1", "n2", "n3", "n4"];
+        let is_of_another = |event: &Event| matches!(event, Event::Down(member) if others.contains(&member.identity.name()));
+        assert_eq!(
+            world.count(is_of_another),
+            4,
+            "by the one that was cut off, and by nobody else"
+        );
+    }
+}
+
 #[test]
 fn members_that_start_in_any_order_find_each_other() {
     for seed in 0..10 {
