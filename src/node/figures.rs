@@ -35,14 +35,17 @@ impl Handle {
     pub fn figures(&self) -> Figures {
         let node = self.node();
         let under_way = node.admission.under_way();
+        // Not within the literal below, whose temporaries would keep these locked until its end.
+        let leader_changes = node.leaders().counts();
+        let wall_clock = *node.wall_clock.borrow();
         Figures {
             lanes: under_way.lanes,
             claims: under_way.claims,
             claims_parked: node.bells.waiters().parked(),
             reads: under_way.reads,
-            leader_changes: node.leaders().counts(),
+            leader_changes,
             lifelines: node.replica.lifelines().map(|heard| heard.len()),
-            wall_clock: *node.wall_clock.borrow(),
+            wall_clock,
             disk_free_bytes: node.room.free_bytes(),
             events: node.bells.events().figures(),
             gossip: node.gossip.as_ref().map(Gossip::figures),

@@ -89,7 +89,8 @@ pub(super) async fn follow(node: Arc<Node>) {
     let mut generation = None;
     loop {
         let before = {
-            let status = statuses.borrow_and_update();
+            // A copy: who holds the status up while it waits for something else may wait for itself.
+            let status = statuses.borrow_and_update().clone();
             node.note_leader(&status);
             let mut before = None;
             node.standing.send_if_modified(|standing| {
