@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 
 use crate::queue::{
-    Add, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail, GroupName, Heartbeat,
-    Holding, JobId, NewJob, OnDependencyFailure, Payload, QueueName, Release, RequestId, Retry,
-    Stamp, Token, WallMs, WorkType, WorkerDown, WorkerId,
+    Action, Add, Beat, Cancel, Claim, ClockMs, Command, Complete, Delay, Entry, Fail, GroupName,
+    Heartbeat, Holding, JobId, JobState, NewJob, OnDependencyFailure, Operation, Patch, Payload,
+    QueueName, Release, RequestId, Retry, RetryJobs, SetQueue, Stamp, Token, WallMs, WorkType,
+    WorkerDown, WorkerId,
 };
 
 pub(super) const SOON: Duration = Duration::from_secs(10);
@@ -66,6 +67,54 @@ pub(super) fn entry(clock: u64, commands: Vec<Command>) -> Entry {
     Entry { stamp: Stamp { clock: ClockMs(clock), wall: WallMs(1_700_000_000_000) }, commands }
 }
 
+/// A command's name, and that of what it does. A command that is new has to be named here, and belongs into
+/// [`one_of_each`].
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Add(_) => "add",
+        Command::Claim(_) => "claim",
+        Command::Start(_) => "start",
+        Command::Heartbeat(_) => "heartbeat",
+        Command::Complete(_) => "complete",
+        Command::Fail(_) => "fail",
+        Command::Release(_) => "release",
+        Command::Cancel(_) => "cancel",
+        Command::WorkerDown(_) => "worker_down",
+        Command::Operate(operation) => match operation.action {
+            Action::RetryJob(_) => "retry_job",
+            Action::RetryJobs(_) => "retry_jobs",
+            Action::SetQueue(_) => "set_queue",
+            Action::PauseQueue { .. } => "pause_queue",
+            Action::PurgeQueue(_) => "purge_queue",
+            Action::DeleteQueue(_) => "delete_queue",
+            Action::DrainWorker { .. } => "drain_worker",
+        },
+    }
+}
+
+/// Every action of an operation once.
+fn actions() -> Vec<Action> {
+    let retry = RetryJobs { queue: queue("q"), state: JobState::Failed, limit: 100 };
+    let set = SetQueue {
+        is_paused: Some(false),
+        max_jobs: Patch::Set(10),
+        max_bytes: Patch::Clear,
+        default_lease_ms: Patch::Set(20),
+        max_attempts: Patch::Set(30),
+        max_leased: Patch::Set(40),
+        ..SetQueue::unchanged(queue("q"))
+    };
+    vec![
+        Action::RetryJob(id("j")),
+        Action::RetryJobs(retry),
+        Action::SetQueue(set),
+        Action::PauseQueue { queue: queue("q"), is_paused: true },
+        Action::PurgeQueue(queue("q")),
+        Action::DeleteQueue(queue("q")),
+        Action::DrainWorker { worker: worker("w"), is_draining: true },
+    ]
+}
+
 /// Every command once, with every field that a command has.
 pub(super) fn one_of_each() -> Vec<(&'static str, Command)> {
     let full = NewJob {
@@ -96,29 +145,22 @@ pub(super) fn one_of_each() -> Vec<(&'static str, Command)> {
     };
     let heartbeat = Heartbeat { worker: Some(worker("w")), items: vec![beat] };
     let result = Some(Bytes::from_static(b"{\"ok\":1}"));
-    vec![
-        ("add", Command::Add(Add { jobs: vec![full, new_job("plain")] })),
-        ("claim", Command::Claim(claim)),
-        ("start", Command::Start(holding("j", 4))),
-        ("heartbeat", Command::Heartbeat(heartbeat)),
-        (
-            "complete",
-            Command::Complete(Complete {
-                holding: holding("j", 4),
-                result,
-                then: vec![new_job("next")],
-            }),
-        ),
-        (
-            "fail",
-            Command::Fail(Fail {
-                holding: holding("j", 4),
-                error: Some("boom".into()),
-                retry: Retry::After(250),
-            }),
-        ),
-        ("release", Command::Release(Release { holding: holding("j", 4), delay_ms: 10 })),
-        ("cancel", Command::Cancel(Cancel { job: id("j") })),
-        ("worker_down", Command::WorkerDown(WorkerDown { worker: worker("w"), session: 7 })),
-    ]
+    let complete = Complete { holding: holding("j", 4), result, then: vec![new_job("next")] };
+    let fail =
+        Fail { holding: holding("j", 4), error: Some("boom".into()), retry: Retry::After(250) };
+    let commands = [
+        Command::Add(Add { jobs: vec![full, new_job("plain")] }),
+        Command::Claim(claim),
+        Command::Start(holding("j", 4)),
+        Command::Heartbeat(heartbeat),
+        Command::Complete(complete),
+        Command::Fail(fail),
+        Command::Release(Release { holding: holding("j", 4), delay_ms: 10 }),
+        Command::Cancel(Cancel { job: id("j") }),
+        Command::WorkerDown(WorkerDown { worker: worker("w"), session: 7 }),
+    ];
+    let operate =
+        |action| Command::Operate(Operation { request_id: RequestId::parse("r").unwrap(), action });
+    let commands = commands.into_iter().chain(actions().into_iter().map(operate));
+    commands.map(|command| (name(&command), command)).collect()
 }

@@ -28,7 +28,7 @@ fn grant() -> Grant {
     }
 }
 
-/// Every answer and every rejection once.
+/// Every answer and every rejection once, but for those of [`outcomes_of_operations`].
 fn outcomes() -> Vec<Outcome> {
     let added = Added {
         id: id("j"),
@@ -76,7 +76,106 @@ fn outcomes() -> Vec<Outcome> {
         Rejection::StaleSession { current: 8, is_down: true },
     ];
     let results = answers.into_iter().map(Ok).chain(rejections.into_iter().map(Err));
-    results.map(|result| Outcome { rev: Rev(7), result }).collect()
+    results.map(outcome).collect()
+}
+
+/// Every answer and every rejection that operations alone have.
+fn outcomes_of_operations() -> Vec<Outcome> {
+    let answers = [
+        Answer::Retried { once: Once::First, jobs: vec![id("j")] },
+        Answer::QueueSet { once: Once::First, is_new: true },
+        Answer::Purged { once: Once::First, count: 3 },
+        Answer::QueueDeleted(Once::First),
+        Answer::DrainSet(Once::Duplicate),
+    ];
+    let rejections = [
+        Rejection::QueueNotFound { queue: queue("q") },
+        Rejection::QueueNotEmpty { queue: queue("q"), unfinished: 3 },
+    ];
+    let results = answers.into_iter().map(Ok).chain(rejections.into_iter().map(Err));
+    results.map(outcome).collect()
+}
+
+/// An outcome that is new has to be named here, and belongs into one of the two lists above.
+fn outcome(result: Result<Answer, Rejection>) -> Outcome {
+    match &result {
+        Ok(
+            Answer::Added(_)
+            | Answer::Claimed(_)
+            | Answer::Started(_)
+            | Answer::Heartbeat { .. }
+            | Answer::Completed { .. }
+            | Answer::Retrying { .. }
+            | Answer::Failed(_)
+            | Answer::Released(_)
+            | Answer::Cancelled(_)
+            | Answer::Retried { .. }
+            | Answer::QueueSet { .. }
+            | Answer::Purged { .. }
+            | Answer::QueueDeleted(_)
+            | Answer::DrainSet(_)
+            | Answer::WorkerDown(_),
+        )
+        | Err(
+            Rejection::JobNotFound { .. }
+            | Rejection::StaleToken { .. }
+            | Rejection::WrongState { .. }
+            | Rejection::JobIdConflict { .. }
+            | Rejection::RequestIdConflict
+            | Rejection::Full { .. }
+            | Rejection::Invalid { .. }
+            | Rejection::DependencyCycle { .. }
+            | Rejection::QueueNotFound { .. }
+            | Rejection::QueueNotEmpty { .. }
+            | Rejection::StaleSession { .. },
+        ) => {}
+    }
+    Outcome { rev: Rev(7), result }
+}
+
+/// Every reason why a change of the voters fails, but for `Unknown`.
+fn change_errors() -> Vec<raft::ChangeError> {
+    use raft::ChangeError::{
+        Behind, InProgress, LabelTaken, LastVoter, NoQuorum, NoSuccessor, NoSuchVoter, NotLeader,
+        OtherCluster, StillHeard, Stopped, TooMany, Unknown, Unreachable,
+    };
+    let [label, address, reason] = ["n4", "h:1", "why"].map(str::to_owned);
+    let leader = raft::Peer { id: 5, label: label.clone(), address: address.clone() };
+    let errors = vec![
+        NotLeader { leader: Some(leader) },
+        InProgress { change: "add n5".into() },
+        LastVoter { label: label.clone() },
+        NoSuchVoter { label: label.clone() },
+        LabelTaken { label: label.clone(), address: address.clone() },
+        Unreachable { label: label.clone(), address: address.clone(), reason: reason.clone() },
+        OtherCluster { address, reason: reason.clone() },
+        StillHeard { label: label.clone() },
+        NoQuorum { heard: 1, voters: 3 },
+        Behind { label, reason },
+        TooMany { limit: 15 },
+        NoSuccessor,
+        Stopped,
+    ];
+    // One that is new has to be named here, and belongs above.
+    for error in &errors {
+        match error {
+            NotLeader { .. }
+            | InProgress { .. }
+            | LastVoter { .. }
+            | NoSuchVoter { .. }
+            | LabelTaken { .. }
+            | Unreachable { .. }
+            | OtherCluster { .. }
+            | StillHeard { .. }
+            | NoQuorum { .. }
+            | Behind { .. }
+            | TooMany { .. }
+            | NoSuccessor
+            | Unknown
+            | Stopped => {}
+        }
+    }
+    errors
 }
 
 fn replace() -> raft::Change {
@@ -94,6 +193,8 @@ fn requests_keep_the_bytes_of_their_format() {
         ticket: 3,
         may_come_again: false,
     };
+    let add = raft::Change::Add { label: "n4".into(), address: "h:1".into() };
+    let remove = raft::Change::Remove { label: "n4".into() };
     let requests = [
         ("submit", Request::Submit(vec![submitted])),
         ("claim", Request::Claim(claiming)),
@@ -107,6 +208,8 @@ fn requests_keep_the_bytes_of_their_format() {
         ("worker_down", Request::WorkerDown { worker: WorkerId::parse("w").unwrap(), session: 9 }),
         ("change_voters", Request::ChangeVoters { change: replace(), wait_ms: 5 }),
         ("hand_over", Request::HandOver { to: "n2".into() }),
+        ("add_voter", Request::ChangeVoters { change: add, wait_ms: 5 }),
+        ("remove_voter", Request::ChangeVoters { change: remove, wait_ms: 5 }),
     ];
     let encoded = requests.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
     assert_golden("calls/golden_requests.txt", &encoded);
@@ -129,6 +232,11 @@ fn responses_keep_the_bytes_of_their_format() {
     let phase = raft::ChangePhase::Committing;
     let progress = raft::ChangeProgress { phase, matched: 3, target: 4 };
     let unknown = Err(raft::ChangeError::Unknown);
+    let ended = change_errors().into_iter().map(|error| {
+        ("voters_not_changed", Response::VotersChanged(raft::ChangeState::Ended(Err(error))))
+    });
+    let causes = [Cause::Start, Cause::Transfer, Cause::Crash, Cause::Hang, Cause::Unknown];
+    let causes = causes.into_iter().map(|cause| (cause.as_str(), Response::Cause(Some(cause))));
     let responses = [
         ("submitted", Response::Submitted(submitted)),
         ("claimed", Response::Claimed(Ok(claimed))),
@@ -145,8 +253,15 @@ fn responses_keep_the_bytes_of_their_format() {
         ("voters_underway", Response::VotersChanged(raft::ChangeState::Underway(progress))),
         ("voters_unknown", Response::VotersChanged(raft::ChangeState::Ended(unknown.clone()))),
         ("handed_over", Response::HandedOver(unknown.map(drop))),
+        ("operated", Response::Submitted(vec![Ok(outcomes_of_operations())])),
+        ("not_read", Response::ReadIndex(Err(Refusal::Unknown))),
+        ("no_cause", Response::Cause(None)),
+        ("down", Response::WorkerDown(Verdict::Down)),
+        ("not_down", Response::WorkerDown(Verdict::NotDown)),
     ];
-    let encoded = responses.each_ref().map(|(name, it)| ((*name).to_owned(), it.encode()));
+    let responses: Vec<_> = responses.into_iter().chain(causes).chain(ended).collect();
+    let encoded: Vec<_> =
+        responses.iter().map(|(name, it)| ((*name).to_owned(), it.encode())).collect();
     assert_golden("calls/golden_responses.txt", &encoded);
     for ((_, response), (_, bytes)) in responses.into_iter().zip(&encoded) {
         assert_eq!(Response::decode(bytes), Ok(response));
