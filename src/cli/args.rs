@@ -184,13 +184,12 @@ mod tests {
     /// api 4.output.every
     #[test]
     fn every_verb_takes_an_output_format() {
-        for verb in Cli::command().get_subcommands() {
-            let mut verb = Cli::command()
-                .find_subcommand(verb.get_name())
-                .cloned()
-                .map(|verb| verb.args(Cli::command().get_arguments().cloned()))
-                .unwrap();
-            assert!(verb.render_help().to_string().contains("--output"), "{}", verb.get_name());
+        let mut command = Cli::command();
+        command.build();
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            let formats =
+                verb.get_arguments().find(|argument| argument.get_long() == Some("output"));
+            assert!(formats.is_some(), "{}", verb.get_name());
         }
     }
 

@@ -1,4 +1,5 @@
-//! The state's side of the promises (guarantees S3–S16): what must hold after every entry.
+//! The state's side of the promises: what of S3, S5, S7, S10, S11, S13, S14 and S16 one state shows, after every
+//! entry. What takes two states to see (S4, S6, S8, S9, S15) is the reference model's to judge.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +21,8 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// States of up to this many jobs are checked whole after each entry in debug builds; greater ones
-/// only where the entry changed them, so that a long run is not quadratic.
+/// States of up to this many jobs are checked whole after each entry in debug builds; of greater ones
+/// the sums and the jobs that ended, so that a long run is not quadratic.
 const WHOLE_MAX: usize = 64;
 
 /// Checks everything. O(n log n).
@@ -61,7 +62,7 @@ pub(super) fn check_parts(state: &State) -> Result<(), Violation> {
 /// The operations that are remembered fit their bound, each under its own id and no longer than it may.
 fn check_memory(state: &State) -> Result<(), Violation> {
     let (weight, weight_max) = (state.indexes.memories.weight(), state.limits.memory_max);
-    require("§11", weight <= weight_max, || {
+    require("rule 9", weight <= weight_max, || {
         format!("operations of weight {weight} are remembered, and {weight_max} may be")
     })?;
     let until_max = state.clock.after(state.limits.memory_ms);
@@ -79,7 +80,7 @@ fn check_memory(state: &State) -> Result<(), Violation> {
 /// The workers that are known fit their bound, each under its own name and last seen in the past.
 fn check_workers(state: &State) -> Result<(), Violation> {
     let (known, workers_max) = (state.workers.len() as u64, state.limits.workers_max);
-    require("§11", known <= workers_max, || {
+    require("rule 9", known <= workers_max, || {
         format!("{known} of {workers_max} workers are known")
     })?;
     for (id, record) in &state.workers {

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     process::{Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -13,13 +13,15 @@ use serde_json::{Value, json};
 
 use crate::{
     history::{Call, Client, Recorder, claim_body, every_promise_holds},
-    support::{Caller, Cluster, Reply, seed},
+    support::{Caller, Cluster, Reply, SetOnFailure, seed},
 };
 
 const JOBS: usize = 10_000;
 const CLAIMERS: usize = 4;
 /// One claim in so many is left to expire, and its stale token is tried afterwards.
 const FORGOTTEN: u64 = 97;
+/// How long the drain may take: some twenty times what it does.
+const DRAIN_MAX: Duration = Duration::from_mins(15);
 
 // Situation: a file of 10,000 jobs is added by the command line while four workers drain it and each
 // voter in turn is killed with -9 and started again, twice round; now and then a worker lets a lease run
@@ -50,16 +52,20 @@ fn ten_thousand_jobs_survive_the_death_of_each_voter_twice_over() {
         .spawn()
         .expect("queue add starts");
 
-    let completed = AtomicUsize::new(0);
+    let drain = Drain { seed, completed: AtomicUsize::new(0), has_failed: AtomicBool::new(false) };
     std::thread::scope(|scope| {
+        let _failure = SetOnFailure(&drain.has_failed);
         for number in 0..CLAIMERS {
             let client = recorder.client(Caller::to(&addresses).starting_at(number));
-            let completed = &completed;
-            scope.spawn(move || work(number, seed, client, completed));
+            let drain = &drain;
+            scope.spawn(move || drain.work(number, client));
         }
-        kill_each_voter_twice(&mut cluster, &completed);
+        kill_each_voter_twice(&mut cluster, &drain.completed);
     });
-    assert!(command.wait().expect("queue add ends").success(), "queue add --file ends with 0");
+    let added = cluster.eventually("queue add --file ends", || {
+        command.try_wait().expect("its end can be asked for")
+    });
+    assert!(added.success(), "queue add --file ends with 0");
     recorder.on_added(&adding);
     eprintln!("{JOBS} jobs drained in {:.1} s under six kills", started.elapsed().as_secs_f64());
 
@@ -95,55 +101,68 @@ fn kill_each_voter_twice(cluster: &mut Cluster, completed: &AtomicUsize) {
     }
 }
 
-/// One worker: claims and completes until all jobs are done. Both calls are safe to repeat: the claim by
-/// its request id, the completion by its token.
-fn work(number: usize, seed: u64, mut client: Client<'_>, completed: &AtomicUsize) {
-    let worker = format!("w{number}");
-    let mut forgotten: Vec<(Instant, String, u64)> = Vec::new();
-    for claim in 0_u64.. {
-        while let Some(place) = forgotten.iter().position(|(due, ..)| *due <= Instant::now()) {
-            let (_, job, token) = forgotten.swap_remove(place);
-            complete(&mut client, &job, token, completed);
-        }
-        if completed.load(Ordering::Relaxed) >= JOBS && forgotten.is_empty() {
-            return;
-        }
-        let is_forgotten = claim.wrapping_add(seed).is_multiple_of(FORGOTTEN);
-        let request = format!("{seed}-{number}-{claim}");
-        let (status, answer) = client.insist(&Call {
-            function: Function::Claim,
-            job: None,
-            token: None,
-            request: Some(&request),
-            body: claim_body(&worker, &request, if is_forgotten { 200 } else { 60_000 }, 200),
-        });
-        assert_eq!(status, 200, "{answer}");
-        let (Some(job), Some(token)) =
-            (answer["work"]["work_id"].as_str(), answer["work"]["token"].as_u64())
-        else {
-            continue;
-        };
-        if is_forgotten {
-            forgotten.push((Instant::now() + Duration::from_secs(1), job.to_owned(), token));
-        } else {
-            complete(&mut client, job, token, completed);
-        }
-    }
+/// What the workers share.
+struct Drain {
+    seed: u64,
+    completed: AtomicUsize,
+    has_failed: AtomicBool,
 }
 
-/// Completes under a token; counts it when this call did it.
-fn complete(client: &mut Client<'_>, job: &str, token: u64, completed: &AtomicUsize) {
-    let (status, answer) = client.insist(&Call {
-        function: Function::Complete,
-        job: Some(job),
-        token: Some(token),
-        request: None,
-        body: json!({"work_id": job, "token": token, "result": {"token": token}}),
-    });
-    match status {
-        200 => _ = completed.fetch_add(1, Ordering::Relaxed),
-        409 => assert_eq!(answer["code"], "stale_token", "{answer}"),
-        _ => panic!("{status}: {answer}"),
+impl Drain {
+    /// One worker: claims and completes until all jobs are done. Both calls are safe to repeat: the claim by
+    /// its request id, the completion by its token.
+    fn work(&self, number: usize, mut client: Client<'_>) {
+        let worker = format!("w{number}");
+        let deadline = Instant::now() + DRAIN_MAX;
+        let mut forgotten: Vec<(Instant, String, u64)> = Vec::new();
+        for claim in 0_u64.. {
+            while let Some(place) = forgotten.iter().position(|(due, ..)| *due <= Instant::now()) {
+                let (_, job, token) = forgotten.swap_remove(place);
+                self.complete(&mut client, &job, token);
+            }
+            let completed = self.completed.load(Ordering::Relaxed);
+            let is_done = completed >= JOBS && forgotten.is_empty();
+            if is_done || self.has_failed.load(Ordering::Relaxed) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{completed} of {JOBS} in {DRAIN_MAX:?}");
+            let is_forgotten = claim.wrapping_add(self.seed).is_multiple_of(FORGOTTEN);
+            let request = format!("{}-{number}-{claim}", self.seed);
+            let (status, answer) = client.insist(&Call {
+                function: Function::Claim,
+                job: None,
+                token: None,
+                request: Some(&request),
+                body: claim_body(&worker, &request, if is_forgotten { 200 } else { 60_000 }, 200),
+            });
+            assert_eq!(status, 200, "{answer}");
+            let (Some(job), Some(token)) =
+                (answer["work"]["work_id"].as_str(), answer["work"]["token"].as_u64())
+            else {
+                continue;
+            };
+            if is_forgotten {
+                forgotten.push((Instant::now() + Duration::from_secs(1), job.to_owned(), token));
+            } else {
+                self.complete(&mut client, job, token);
+            }
+        }
+    }
+
+    /// Completes under a token; counts it when this call did it.
+    fn complete(&self, client: &mut Client<'_>, job: &str, token: u64) {
+        let (status, answer) = client.insist(&Call {
+            function: Function::Complete,
+            job: Some(job),
+            token: Some(token),
+            request: None,
+            body: json!({"work_id": job, "token": token, "result": {"token": token}}),
+        });
+        match status {
+            200 => _ = self.completed.fetch_add(1, Ordering::Relaxed),
+            409 => assert_eq!(answer["code"], "stale_token", "{answer}"),
+            _ => panic!("{status}: {answer}"),
+        }
     }
 }
 
@@ -168,9 +187,10 @@ fn a_voter_that_was_away_past_the_purge_comes_back_by_snapshot_while_writes_flow
         .map(|index| cluster.voters[index].http.clone())
         .collect();
 
-    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     let added = AtomicUsize::new(0);
     std::thread::scope(|scope| {
+        let _failure = SetOnFailure(&is_done);
         scope.spawn(|| {
             let mut caller = Caller::to(&others);
             while !is_done.load(Ordering::Relaxed) {

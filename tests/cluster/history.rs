@@ -5,7 +5,7 @@ use std::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jepsen_like::{
@@ -27,6 +27,7 @@ pub(crate) struct Recorder {
 }
 
 /// What one call is about, as the history wants it.
+#[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) function: Function,
     pub(crate) job: Option<&'a str>,
@@ -132,9 +133,12 @@ impl Recorder {
 }
 
 impl Client<'_> {
-    /// Repeats a call that is safe to repeat until it is answered definitely, recording each try.
+    /// Repeats a call that is safe to repeat until it is answered definitely, recording each try; fails when
+    /// that takes two minutes.
     pub(crate) fn insist(&mut self, call: &Call<'_>) -> (u16, Value) {
+        let deadline = Instant::now() + Duration::from_mins(2);
         loop {
+            assert!(Instant::now() < deadline, "no definite answer in two minutes: {call:?}");
             match self.call(call) {
                 Reply::Answer { status, body } if status < 500 => return (status, body),
                 Reply::Answer { .. } => self.caller.next(),

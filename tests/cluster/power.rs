@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     drain::all_replicas_agree,
-    support::{Caller, Cluster, Reply, seed},
+    support::{Caller, Cluster, Reply, SetOnFailure, seed},
 };
 
 const ROUNDS: usize = 20;
@@ -58,6 +58,7 @@ fn kill_all_again_and_again(cluster: impl FnOnce(u64) -> Cluster) {
         let acknowledged = AtomicUsize::new(0);
         let addresses = cluster.addresses();
         std::thread::scope(|scope| {
+            let _failure = SetOnFailure(&is_over);
             for writer in 0..WRITERS {
                 let caller = Caller::to(&addresses).starting_at(writer);
                 let (is_over, acknowledged, record) = (&is_over, &acknowledged, &record);

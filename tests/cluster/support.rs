@@ -6,7 +6,7 @@ use std::{
     net::{TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::atomic::{AtomicBool, AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -230,6 +230,17 @@ impl Cluster {
                 panic!("not within a minute: {claim}\n{}", logs.join("\n---\n"));
             }
             std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Sets a flag when the test fails: the threads that work until it is set are waited for.
+pub(crate) struct SetOnFailure<'flag>(pub(crate) &'flag AtomicBool);
+
+impl Drop for SetOnFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -275,6 +275,11 @@ async fn a_failed_job_backs_off_a_second_more_or_less_a_tenth_unless_it_says_oth
     assert!((900..=1100).contains(&backoff_ms), "{backoff_ms}");
     let job = site.job("j").await;
     assert_eq!((&job["state"], &job["attempt"]), (&json!("scheduled"), &json!(1)));
+    // What is not given has its default: it doubles, up to five minutes.
+    let doubled = backoffs(&site, "doubled", json!({"jitter": 0.0}), 3).await;
+    assert_eq!(doubled, [4_000]);
+    let long = json!({"initial_ms": "100s", "jitter": 0.0});
+    assert_eq!(backoffs(&site, "long", long, 3).await, [300_000]);
 }
 
 /// The backoffs after the attempts of a job that waits in between as short as can be.
