@@ -292,6 +292,17 @@ impl World {
         self.count(|event| matches!(event, Event::Down(_)))
     }
 
+    /// How many times somebody saw somebody go down who lived: all do but `dead`, which died at `died_ms`.
+    pub(super) fn false_downs(&self, dead: usize, died_ms: u64) -> usize {
+        let dead = &self.nodes[dead].name;
+        let events = self.nodes.iter().flat_map(|node| &node.events);
+        let is_false = |(at_ms, event): &&(u64, Event)| match event {
+            Event::Down(member) => member.identity.name() != dead || *at_ms <= died_ms,
+            _ => false,
+        };
+        events.filter(is_false).count()
+    }
+
     pub(super) fn count(&self, is_wanted: impl Fn(&Event) -> bool) -> usize {
         let events = self.nodes.iter().flat_map(|node| &node.events);
         events.filter(|(_, event)| is_wanted(event)).count()
