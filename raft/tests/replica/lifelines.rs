@@ -173,7 +173,8 @@ async fn voters_that_a_quorum_does_not_agree_with_do_not_summon_each_other_witho
     wired.set_all(at, Link::Refused);
     let (_, took, suspicion) = wired.successor(&rest).await;
     assert_eq!(suspicion, Some(Suspicion::Refused));
-    assert!(took < Duration::from_millis(50), "{took:?}");
+    // The two that hear nobody ask at their pace still: whoever stands leaves the field to them, 25 ms each.
+    assert!(took < Duration::from_millis(100), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
