@@ -7,6 +7,7 @@ mod corruption;
 mod discovery;
 mod drain;
 mod events;
+mod figures;
 mod history;
 mod power;
 mod rolling;

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     drain::all_replicas_agree,
-    support::{Caller, Cluster, Reply},
+    support::{Caller, Cluster, Reply, SetOnFailure},
 };
 
 /// Clients of each kind. Those of plain HTTP know one node at a time and leave it when it is announced to
@@ -59,16 +59,6 @@ struct Load {
     failures: Mutex<Vec<String>>,
 }
 
-/// Ends the clients, however the test ends.
-struct Ended<'load>(&'load Load);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.is_aborted.store(std::thread::panicking(), Ordering::Relaxed);
-        self.0.is_over.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Load {
     fn on(cluster: &Cluster) -> Self {
         Self { addresses: cluster.addresses(), ..Self::default() }
@@ -86,7 +76,7 @@ impl Load {
     fn may_add(&self) -> bool {
         loop {
             let (completed, added) = self.counts();
-            if self.is_over.load(Ordering::Relaxed) {
+            if self.is_over.load(Ordering::Relaxed) || self.is_aborted.load(Ordering::Relaxed) {
                 return false;
             }
             if added < completed + BACKLOG {
@@ -269,7 +259,7 @@ fn unseen(mut cluster: Cluster, steps: impl FnOnce(&mut Cluster, &Load)) {
     let load = Load::on(&cluster);
     std::thread::scope(|scope| {
         let load = &load;
-        let _ended = Ended(load);
+        let _failure = SetOnFailure(&load.is_aborted);
         for number in 0..PLAIN_WRITERS {
             scope.spawn(move || Plain::of(load, number).write(number));
         }
@@ -285,6 +275,7 @@ fn unseen(mut cluster: Cluster, steps: impl FnOnce(&mut Cluster, &Load)) {
         load.progress(&cluster);
         steps(&mut cluster, load);
         load.progress(&cluster);
+        load.is_over.store(true, Ordering::Relaxed);
     });
     let failures = load.failures.lock().expect("a list");
     assert!(failures.is_empty(), "{} failures: {:#?}", failures.len(), &failures[..]);
@@ -379,9 +370,10 @@ fn the_node_that_stops_answers_what_was_sent_to_it() {
         Reply::Answer { status: 200 | 201, body } => body,
         failed => panic!("{path} {body}: {failed:?}"),
     };
-    let added = AtomicUsize::new(0);
+    let (added, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let (at, call, added) = (&at, &call, &added);
+        let (at, call, added, has_failed) = (&at, &call, &added, &has_failed);
+        let _failure = SetOnFailure(has_failed);
         let wait =
             json!({"node_id": "w", "queues": ["nothing"], "wait_ms": 60_000, "request_id": "r"});
         let polling = scope
@@ -393,7 +385,7 @@ fn the_node_that_stops_answers_what_was_sent_to_it() {
                     let body = json!({"work_id": format!("{writer}-{job}")});
                     call(&mut caller, "/work/add", body);
                     added.fetch_add(1, Ordering::Relaxed);
-                    if caller.has_hung_up() {
+                    if caller.has_hung_up() || has_failed.load(Ordering::Relaxed) {
                         return;
                     }
                 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     drain::all_replicas_agree,
-    support::{Caller, Cluster, Reply},
+    support::{Caller, Cluster, Reply, SetOnFailure},
 };
 
 /// Three voters that are ready, and nodes that wait.
@@ -63,15 +63,6 @@ fn queue(cluster: &Cluster, at: usize, words: &[&str]) -> (Option<i32>, String) 
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Ends the clients, however the test ends.
-struct Ended<'flag>(&'flag AtomicBool);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// One request that has to be answered well.
 fn served(caller: &mut Caller, path: &str, body: &Value) -> Value {
     match caller.call("POST", path, Some(body)) {
@@ -115,7 +106,7 @@ fn three_voters_become_five_and_three_again_and_no_client_sees_it() {
     let is_done = AtomicBool::new(false);
     let (added, completed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        let ended = Ended(&is_done);
+        let _failure = SetOnFailure(&is_done);
         for client in 0..4 {
             let (at, is_done, added) = (&at, &is_done, &added);
             scope.spawn(move || {
@@ -155,7 +146,7 @@ fn three_voters_become_five_and_three_again_and_no_client_sees_it() {
             assert_eq!(removed["status"], "removed");
         }
         assert!(!leads());
-        drop(ended);
+        is_done.store(true, Ordering::Relaxed);
     });
     let stays_label = &cluster.voters[stays].label;
     assert_eq!(voters(&cluster, stays), json!([stays_label, "n4", "n5"]));
