@@ -40,6 +40,7 @@ async fn nodes_that_start_one_after_another_found_one_cluster() {
     let mut nodes = fresh(3, 3, 3);
     for node in &mut nodes {
         node.start().await;
+        // The situation: each has asked in vain several times before the next is there.
         sleep(Duration::from_millis(400)).await;
     }
     one_cluster(&nodes, 3).await;
@@ -51,6 +52,7 @@ async fn nodes_wait_for_a_seed_that_is_late() {
     let mut nodes = fresh(3, 3, 1);
     nodes[1].start().await;
     nodes[2].start().await;
+    // Nothing must happen: they ask for several rounds.
     sleep(Duration::from_millis(700)).await;
     assert_eq!(nodes[1].status().role, Role::Fresh);
     assert_eq!(nodes[2].status().cluster_id, 0);
@@ -65,6 +67,7 @@ async fn a_node_that_restarts_in_between_is_still_founded_once() {
     nodes[0].start().await;
     nodes[1].start().await;
     for round in 0..4 {
+        // The situation: it is stopped at another moment of its bootstrap each time.
         sleep(Duration::from_millis(60 * round)).await;
         nodes[0].stop().await;
         nodes[0].start().await;
@@ -85,6 +88,7 @@ async fn of_four_candidates_three_found_one_cluster_and_the_fourth_none() {
     let spare = nodes.iter().position(|node| node.status().cluster_id == 0).unwrap();
     nodes[spare].stop().await;
     nodes[spare].start().await;
+    // Nothing must happen: it asks for several rounds.
     sleep(Duration::from_millis(500)).await;
     assert_eq!(nodes[spare].status().role, Role::Fresh);
 }
@@ -108,6 +112,7 @@ async fn nodes_that_expect_different_sizes_found_nothing_together() {
     *voters = 3;
     nodes[0].start().await;
     nodes[1].start().await;
+    // Nothing must happen: they meet, and propose for several rounds.
     sleep(Duration::from_millis(800)).await;
     assert_eq!((nodes[0].status().cluster_id, nodes[1].status().cluster_id), (0, 0));
 }
@@ -116,6 +121,7 @@ async fn nodes_that_expect_different_sizes_found_nothing_together() {
 async fn nodes_without_seeds_find_each_other_by_what_they_learn_while_running() {
     let mut nodes = fresh(3, 3, 0);
     futures_util::future::join_all(nodes.iter_mut().map(Node::start)).await;
+    // Nothing must happen: nobody knows of anybody.
     sleep(Duration::from_millis(300)).await;
     assert!(nodes.iter().all(|node| node.status().role == Role::Fresh));
     // The first learns of the second, and the second of the third: a chain is enough.
@@ -140,6 +146,7 @@ async fn a_node_that_learns_of_a_cluster_founds_none() {
     sleep(Duration::from_millis(500)).await;
     others[0].start().await;
     others[2].start().await;
+    // Nothing must happen: three that knew of each other alone would have founded in a fifth of that.
     sleep(Duration::from_millis(1500)).await;
     assert!(others.iter().all(|node| node.status().role == Role::Fresh));
 }
@@ -158,6 +165,7 @@ async fn a_node_looks_for_a_cluster_before_it_promises_anything() {
         };
         *seeds = vec![members[0].options.advertise.clone()];
         futures_util::future::join_all(others.iter_mut().map(Node::start)).await;
+        // Nothing must happen: without the first one's look they would have founded by now.
         sleep(Duration::from_millis(600)).await;
         assert!(others.iter().all(|node| node.status().role == Role::Fresh));
     }

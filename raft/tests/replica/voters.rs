@@ -325,18 +325,21 @@ async fn a_replacement_that_a_leader_left_is_finished_when_it_is_asked_for_again
     wired.set_all(at, Link::Up);
     wired.set_all(dead, Link::Refused);
     let staying: Vec<_> = (0..6).filter(|node| *node != dead).collect();
-    let made = loop {
-        let leads = |node: &&usize| wired.nodes[**node].status().role == Role::Leader;
-        let Some(leader) = staying.iter().find(leads) else {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        match change_at(&wired.nodes[*leader], &replace).await {
-            Err(ChangeError::NotLeader { .. }) => {}
-            ended => break (ended, change_at(&wired.nodes[*leader], &replace).await),
+    let made = async {
+        loop {
+            let leads = |node: &&usize| wired.nodes[**node].status().role == Role::Leader;
+            let Some(leader) = staying.iter().find(leads) else {
+                // The pace of looking.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            match change_at(&wired.nodes[*leader], &replace).await {
+                Err(ChangeError::NotLeader { .. }) => {}
+                ended => break (ended, change_at(&wired.nodes[*leader], &replace).await),
+            }
         }
     };
-    assert_eq!(made, (MADE, MADE_BEFORE));
+    assert_eq!(timeout(PATIENCE, made).await.expect("one leads"), (MADE, MADE_BEFORE));
     eventually("nobody replicates to the dead one any more", || {
         staying.iter().all(|node| learners(*node).is_empty())
     })
