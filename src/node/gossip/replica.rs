@@ -50,13 +50,7 @@ impl Subject for ReplicaSubject {
 
     /// Only the leader's silence is worth a word to Raft, and it is one witness among others there.
     fn on_suspect(&self, name: &str) {
-        let leads = |status: &Status| {
-            status
-                .leader
-                .as_ref()
-                .is_some_and(|leader| leader.label == name && leader.id != status.me.id)
-        };
-        if leads(&self.replica.status().borrow()) {
+        if leads_another(&self.replica.status().borrow(), name) {
             self.replica.witness(name);
         }
     }
@@ -66,6 +60,12 @@ impl Subject for ReplicaSubject {
     fn on_nodes(&self, addresses: Vec<String>) {
         self.replica.learn_seeds(addresses);
     }
+}
+
+/// Whether the leader that this replica knows has that name, and is another replica.
+fn leads_another(status: &Status, name: &str) -> bool {
+    let leader = status.leader.as_ref();
+    leader.is_some_and(|leader| leader.label == name && leader.id != status.me.id)
 }
 
 /// What a node is: what Raft's configuration says of it.
@@ -111,6 +111,26 @@ mod tests {
         assert_eq!(kind(&status(Role::Follower, &[1])), Kind::Voter);
         assert_eq!(kind(&status(Role::Learner, &[2, 3])), Kind::Learner);
         assert_eq!(kind(&status(Role::Follower, &[2, 3])), Kind::Learner, "it was removed");
+    }
+
+    #[test]
+    fn only_the_leader_that_another_replica_is_is_worth_a_word_to_raft() {
+        let labelled = |id: u64, label: &str| Peer { label: label.to_owned(), ..peer(id) };
+        let led_by = |leader| Status {
+            me: labelled(1, "n1"),
+            voters: vec![labelled(1, "n1"), labelled(2, "n2"), labelled(3, "n3")],
+            leader,
+            ..Status::default()
+        };
+        let led = led_by(Some(labelled(2, "n2")));
+        assert!(leads_another(&led, "n2"));
+        assert!(!leads_another(&led, "n3"), "a follower");
+        assert!(!leads_another(&led, "w1"), "an agent");
+        assert!(!leads_another(&led_by(None), "n2"), "nobody is known to lead");
+        assert!(!leads_another(&led_by(Some(labelled(1, "n1"))), "n1"), "it leads itself");
+        // A fresh directory of the leader's label, that is to replace it.
+        let replaced = Status { me: labelled(9, "n2"), ..led };
+        assert!(leads_another(&replaced, "n2"), "its label is no proof that it is the same");
     }
 
     #[test]
