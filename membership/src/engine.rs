@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes};
-use foca::{Codec as _, Foca, Header, Message, Runtime as _, State, Timer};
+use foca::{Codec as _, Config, Foca, Header, Message, Runtime as _, State, Timer};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
@@ -49,10 +49,13 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
 }
 
+/// The protocol itself.
+type Swim = Foca<Identity, Codec, StdRng, Bulletins>;
+
 /// One member. After each call its [`Engine::take_datagrams`] and [`Engine::take_events`] are to be
 /// taken, and [`Engine::on_time`] is due at [`Engine::deadline_us`].
 pub(crate) struct Engine {
-    foca: Foca<Identity, Codec, StdRng, Bulletins>,
+    foca: Swim,
     effects: Effects,
     envelope: Envelope,
     roster: Arc<RwLock<Roster>>,
@@ -97,13 +100,7 @@ impl Engine {
         let bulletins = Bulletins::default();
         write(&roster).on_up(&identity, None, now.wall_ms);
         Self {
-            foca: Foca::with_custom_broadcast(
-                identity,
-                profile.config(1),
-                StdRng::seed_from_u64(seed),
-                Codec,
-                bulletins.clone(),
-            ),
+            foca: new_foca(identity, profile.config(1), seed, &bulletins),
             effects: Effects::default(),
             envelope,
             roster,
@@ -502,13 +499,8 @@ impl Engine {
         self.effects.stop();
         self.effects.datagrams.clear();
         self.probe = None;
-        self.foca = Foca::with_custom_broadcast(
-            self.foca.identity().clone(),
-            config,
-            StdRng::seed_from_u64(self.rng.random()),
-            Codec,
-            self.bulletins.clone(),
-        );
+        let (identity, seed) = (self.foca.identity().clone(), self.rng.random());
+        self.foca = new_foca(identity, config, seed, &self.bulletins);
         let living = living.into_iter().map(|member| {
             foca::Member::new(member.id().clone(), member.incarnation(), State::Alive)
         });
@@ -564,6 +556,12 @@ impl Engine {
         };
         *count += 1;
     }
+}
+
+/// One that knows nobody yet.
+fn new_foca(identity: Identity, config: Config, seed: u64, bulletins: &Bulletins) -> Swim {
+    let rng = StdRng::seed_from_u64(seed);
+    Foca::with_custom_broadcast(identity, config, rng, Codec, bulletins.clone())
 }
 
 /// The header of a message of this member's own making. Its incarnation within this life is foca's

@@ -162,21 +162,17 @@ fn is_agreed(verdicts: &[Verdict], voters: usize) -> bool {
 
 /// The tokens that a call of a holder carries. Of those of a heartbeat any may be lost already.
 fn holdings(command: &Command) -> impl Iterator<Item = &Holding> {
-    let beats: &[_] = match command {
-        Command::Heartbeat(heartbeat) => &heartbeat.items[..],
-        _ => &[],
-    };
-    let one = match command {
-        Command::Start(holding) => Some(holding),
-        Command::Complete(complete) => Some(&complete.holding),
-        Command::Fail(fail) => Some(&fail.holding),
-        Command::Release(release) => Some(&release.holding),
+    let (one, beats) = match command {
+        Command::Heartbeat(heartbeat) => (None, &heartbeat.items[..]),
+        Command::Start(holding) => (Some(holding), &[][..]),
+        Command::Complete(complete) => (Some(&complete.holding), &[][..]),
+        Command::Fail(fail) => (Some(&fail.holding), &[][..]),
+        Command::Release(release) => (Some(&release.holding), &[][..]),
         Command::Add(_)
         | Command::Claim(_)
-        | Command::Heartbeat(_)
         | Command::Cancel(_)
         | Command::Operate(_)
-        | Command::WorkerDown(_) => None,
+        | Command::WorkerDown(_) => (None, &[][..]),
     };
     one.into_iter().chain(beats.iter().map(|beat| &beat.holding))
 }
