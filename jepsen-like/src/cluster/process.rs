@@ -58,6 +58,11 @@ impl Process {
     pub(crate) fn state(&self) -> Option<char> {
         state_of(&fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?)
     }
+
+    /// Whether it has neither ended nor been stopped.
+    pub(crate) fn lives(&self) -> bool {
+        self.state().is_some_and(|state| !matches!(state, 'Z' | 'X' | 'T'))
+    }
 }
 
 impl Drop for Process {

@@ -14,7 +14,7 @@ const LEG: u8 = 200;
 pub(crate) struct Stranger {
     pub(crate) name: &'static str,
     pub(crate) address: Ipv4Addr,
-    _process: Process,
+    process: Process,
 }
 
 impl Cluster {
@@ -43,6 +43,12 @@ impl Cluster {
             .stdout(Stdio::null())
             .stderr(log);
         let process = Process::start(&mut command, &self.sweeper)?;
-        Ok(Stranger { name: NAME, address, _process: process })
+        Ok(Stranger { name: NAME, address, process })
+    }
+}
+
+impl Stranger {
+    pub(crate) fn lives(&self) -> bool {
+        self.process.lives()
     }
 }

@@ -77,6 +77,14 @@ impl Check {
         }
     }
 
+    /// The same, unknown unless it was put to the test. What is broken is so all the same.
+    pub(crate) fn if_tested(mut self, is_tested: bool) -> Self {
+        if !is_tested {
+            self.verdict = self.verdict.max(Verdict::Unknown);
+        }
+        self
+    }
+
     /// The same with words in place of the mere number.
     pub(crate) fn told(mut self, seen: impl fmt::Display) -> Self {
         self.seen = seen.to_string();
@@ -116,6 +124,14 @@ mod tests {
     fn what_was_not_there_is_unknown_and_what_is_broken_is_missed() {
         assert_eq!(Check::evidence("packets", 0, "> 0", false).verdict, Verdict::Unknown);
         assert_eq!(Check::must("voters", "n1", "n1, n2", false).verdict, Verdict::Missed);
+    }
+
+    #[test]
+    fn what_was_not_put_to_the_test_is_unknown_unless_it_is_broken() {
+        let check = |count, is_tested| Check::at_most("changes", count, 0).if_tested(is_tested);
+        assert_eq!(check(0, true).verdict, Verdict::Met);
+        assert_eq!(check(0, false).verdict, Verdict::Unknown);
+        assert_eq!(check(1, false).verdict, Verdict::Missed);
     }
 
     #[test]

@@ -19,15 +19,12 @@ pub(crate) struct Elections {
     leaderless: BTreeMap<String, u64>,
     /// The sets of voters that any node named.
     voters: BTreeSet<Vec<String>>,
-    answers: u64,
-    silences: u64,
 }
 
 impl Elections {
     /// An answer of `GET /election/status`.
     pub(crate) fn on_status(&mut self, node: &str, status: &Value) {
         let Some(term) = status["term"].as_u64() else { return };
-        self.answers += 1;
         self.latest = self.latest.max(term);
         match status["leader_id"].as_str() {
             Some(leader) => {
@@ -59,11 +56,6 @@ impl Elections {
     /// The Raft term of `GET /metrics`.
     pub(crate) fn on_term(&mut self, term: u64) {
         self.latest = self.latest.max(term);
-    }
-
-    /// A node did not answer.
-    pub(crate) fn on_silence(&mut self) {
-        self.silences += 1;
     }
 
     /// What was seen so far is how the run begins.
@@ -99,11 +91,6 @@ impl Elections {
     /// Every set of voters that any node named.
     pub(crate) const fn voters(&self) -> &BTreeSet<Vec<String>> {
         &self.voters
-    }
-
-    /// How often a node answered, and how often it did not.
-    pub(crate) const fn looks(&self) -> (u64, u64) {
-        (self.answers, self.silences)
     }
 }
 
@@ -158,13 +145,5 @@ mod tests {
         }
         let sets: Vec<_> = elections.voters().iter().cloned().collect();
         assert_eq!(sets, [vec!["n1".to_owned()], vec!["n1".to_owned(), "n2".to_owned()]]);
-    }
-
-    #[test]
-    fn answers_and_silences_are_counted() {
-        let mut elections = begun(1);
-        elections.on_silence();
-        elections.on_status("n1", &json!({"error": "x"}));
-        assert_eq!(elections.looks(), (0, 1));
     }
 }

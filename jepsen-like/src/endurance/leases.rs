@@ -8,13 +8,14 @@ use super::{Check, check::percent};
 use crate::{
     cluster::{Cluster, Orders},
     exit::Failure,
-    verdict::Verdict,
 };
 
 const QUEUE: &str = "leases";
 const LEASE: &str = "30s";
 /// How long each job is held.
 const HOLD: Duration = Duration::from_secs(5);
+/// A share of fewer leases than these says nothing about one in a hundred.
+const LEASES_MIN: u64 = 100;
 
 /// The agents, by their names, and the jobs for them.
 pub(super) struct Leases {
@@ -108,16 +109,13 @@ impl Tally {
             Some(bound) => Check::must(what, told, format!("< {bound} %"), share < bound),
             None => Check::figure(what, share, told),
         };
-        let check = check.valued(share);
-        if self.leases == 0 { Check { verdict: Verdict::Unknown, ..check } } else { check }
+        check.valued(share).if_tested(self.leases >= LEASES_MIN)
     }
 
     pub(super) fn completed_twice_check(&self) -> Check {
         let told = format!("{} of {} completions", self.completed_twice, self.completed);
         let check = Check::at_most("jobs of agents completed twice", self.completed_twice, 0);
-        let check = check.told(told);
-        // What completed nothing put nothing to the test.
-        if self.completed == 0 { Check { verdict: Verdict::Unknown, ..check } } else { check }
+        check.told(told).if_tested(self.completed > 0)
     }
 }
 
@@ -126,6 +124,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::verdict::Verdict;
 
     fn job(attempts: &Value) -> JobView {
         serde_json::from_value(json!({"work_id": "j", "state": "completed", "attempts": attempts}))
@@ -150,7 +149,7 @@ mod tests {
         );
         assert_eq!((tally.leases, tally.lost(), tally.completed), (2, 1, 1));
         assert_eq!(tally.lost_check(Some(1.0)).verdict, Verdict::Missed);
-        assert_eq!(tally.lost_check(None).verdict, Verdict::Met);
+        assert_eq!(tally.lost_check(None).verdict, Verdict::Unknown, "two are few");
         assert_eq!(tally.completed_twice_check().verdict, Verdict::Met);
     }
 
@@ -163,8 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn without_leases_nothing_is_known() {
-        assert_eq!(Tally::default().lost_check(Some(1.0)).verdict, Verdict::Unknown);
+    fn few_leases_say_nothing_of_one_in_a_hundred() {
+        let tally = |leases, expired| Tally { leases, expired, ..Tally::default() };
+        let verdict = |leases, expired| tally(leases, expired).lost_check(Some(1.0)).verdict;
+        assert_eq!(verdict(0, 0), Verdict::Unknown);
+        assert_eq!(verdict(99, 0), Verdict::Unknown);
+        assert_eq!(verdict(100, 0), Verdict::Met);
+        assert_eq!(verdict(100, 1), Verdict::Missed);
+        assert_eq!(verdict(101, 1), Verdict::Met);
+        assert_eq!(verdict(99, 1), Verdict::Missed, "that is more than one in a hundred");
         assert_eq!(Tally::default().completed_twice_check().verdict, Verdict::Unknown);
     }
 }

@@ -18,9 +18,14 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// An answer of `GET /peers`.
-    pub(crate) fn on_peers(&mut self, node: &str, answer: &Value) {
-        let Some(peers) = answer["peers"].as_array() else { return };
+    /// An answer of `GET /peers`, and whether each of `all` is alive in it.
+    pub(crate) fn on_peers<'a>(
+        &mut self,
+        node: &str,
+        answer: &Value,
+        all: impl IntoIterator<Item = &'a str>,
+    ) -> bool {
+        let Some(peers) = answer["peers"].as_array() else { return false };
         let mut seen = BTreeSet::new();
         for peer in peers {
             let Some(member) = peer["node_id"].as_str() else { continue };
@@ -44,6 +49,11 @@ impl Members {
             let before = self.views.remove(&key).map_or_else(String::new, |view| view.0);
             self.note(&key.1, &before, "nothing");
         }
+        let is_alive = |member: &str| {
+            let view = self.views.get(&(node.to_owned(), member.to_owned()));
+            view.is_some_and(|(state, ..)| state == "alive")
+        };
+        all.into_iter().all(is_alive)
     }
 
     fn note(&mut self, member: &str, before: &str, after: &str) {
@@ -98,7 +108,7 @@ mod tests {
 
     fn begun() -> Members {
         let mut members = Members::default();
-        members.on_peers("n1", &peers(&[("n1", "alive", 1), ("n2", "alive", 1)]));
+        members.on_peers("n1", &peers(&[("n1", "alive", 1), ("n2", "alive", 1)]), []);
         members.begin();
         members
     }
@@ -106,30 +116,41 @@ mod tests {
     #[test]
     fn the_same_view_is_no_change() {
         let mut members = begun();
-        members.on_peers("n1", &peers(&[("n1", "alive", 1), ("n2", "alive", 1)]));
+        members.on_peers("n1", &peers(&[("n1", "alive", 1), ("n2", "alive", 1)]), []);
         assert_eq!((members.count(), members.story().as_str()), (0, ""));
     }
 
     #[test]
     fn a_change_that_was_taken_back_between_two_looks_shows() {
         let mut members = begun();
-        members.on_peers("n1", &peers(&[("n1", "alive", 1), ("n2", "alive", 9)]));
+        members.on_peers("n1", &peers(&[("n1", "alive", 1), ("n2", "alive", 9)]), []);
         assert_eq!(members.story(), "1 × n2: alive → alive");
     }
 
     #[test]
     fn strangers_and_those_who_vanish_are_changes() {
         let mut members = begun();
-        members.on_peers("n1", &peers(&[("n1", "alive", 1), ("x", "down", 3)]));
+        members.on_peers("n1", &peers(&[("n1", "alive", 1), ("x", "down", 3)]), []);
         assert_eq!(members.count(), 2);
         assert_eq!(members.story(), "1 × n2: alive → nothing, 1 × x: nothing → down");
         assert!(members.names().contains("x"));
     }
 
     #[test]
-    fn an_answer_without_members_changes_nothing() {
+    fn a_view_is_whole_when_all_are_alive_in_it() {
         let mut members = begun();
-        members.on_peers("n1", &json!({"gossip": false}));
+        let mut is_whole = |answer: &Value| members.on_peers("n1", answer, ["n1", "n2"]);
+        assert!(is_whole(&peers(&[("n1", "alive", 1), ("n2", "alive", 1), ("w1", "down", 1)])));
+        assert!(!is_whole(&peers(&[("n1", "alive", 1), ("n2", "suspect", 1)])));
+        assert!(!is_whole(&peers(&[("n1", "alive", 1)])));
+    }
+
+    #[test]
+    fn an_answer_without_members_changes_nothing_and_is_no_view() {
+        let mut members = begun();
+        for answer in [json!({"gossip": false}), Value::Null] {
+            assert!(!members.on_peers("n1", &answer, ["n1", "n2"]), "what was seen before is old");
+        }
         assert_eq!(members.count(), 0);
     }
 }

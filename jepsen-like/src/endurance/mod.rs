@@ -5,7 +5,8 @@
 //! settled ─▶ traffic, watch ─▶ fault in force … minutes … evidence ─▶ healed ─▶ checks ─▶ report
 //!            writers, load     └ soak | loss | refuse-pair | garbage            one a line
 //! ```
-//! [`watch`] asks every node throughout; [`elections`] and [`members`] make of the answers what changed.
+//! [`watch`] asks every node throughout; [`elections`] and [`members`] make of the answers what changed,
+//! [`looks`] whether there were any.
 //! A [`check`] that shows no fault in force is unknown, and the run with it.
 
 mod arguments;
@@ -16,8 +17,10 @@ mod flood;
 mod forgery;
 mod garbage;
 mod leases;
+mod looks;
 mod loss;
 mod members;
+mod memory;
 mod metrics;
 mod refuse_pair;
 mod report;

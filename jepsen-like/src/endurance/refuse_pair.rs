@@ -52,10 +52,8 @@ pub(crate) fn refuse_pair(arguments: &RefusePairArgs) -> Result<u8, Failure> {
         ];
         checks.extend(outcome.latency());
         checks.push(refused);
-        checks.push(outcome.looks());
-        if arguments.load > 0 {
-            checks.push(outcome.load(arguments.load));
-        }
+        checks.push(outcome.looks(cluster));
+        checks.extend(outcome.load(arguments.load));
         Ok((checks, seconds, pair.map(|index| label(index).to_owned())))
     })?;
     let of = match arguments.pair {

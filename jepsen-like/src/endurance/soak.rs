@@ -33,9 +33,9 @@ pub(crate) fn soak(arguments: &SoakArgs) -> Result<u8, Failure> {
         drop(burners);
         let outcome = traffic.finish();
         let mut checks = vec![outcome.elections(0), outcome.failed_requests()];
-        checks.push(outcome.completed_twice());
+        checks.extend(outcome.load(arguments.load));
         checks.extend(outcome.latency());
-        checks.extend([outcome.voters(cluster), outcome.load(arguments.load), outcome.looks()]);
+        checks.extend([outcome.voters(cluster), outcome.looks(cluster)]);
         checks.extend(burnt);
         Ok((checks, seconds))
     })?;

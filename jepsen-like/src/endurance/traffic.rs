@@ -16,7 +16,6 @@ use crate::{
     exit::Failure,
     measure::{Distribution, Write, longest_gap},
     traffic::{Load, Numbers, Tally, Writer},
-    verdict::Verdict,
 };
 
 /// What is to go on.
@@ -46,6 +45,7 @@ pub(super) struct Outcome {
     writes: Vec<(String, Vec<Write>)>,
     calls: Tally,
     load_rate: f64,
+    completed: u64,
     completed_twice: u64,
     from: Duration,
     until: Duration,
@@ -83,8 +83,10 @@ impl Traffic {
         let writes =
             self.writers.into_iter().map(|(label, writer)| (label, writer.finish())).collect();
         let calls = self.load.map(Load::finish).unwrap_or_default();
-        let completed_twice = self.numbers.completed_twice();
-        Outcome { seen, writes, calls, load_rate, completed_twice, from: self.begun, until }
+        let (completed, completed_twice) =
+            (self.numbers.completed(), self.numbers.completed_twice());
+        let from = self.begun;
+        Outcome { seen, writes, calls, load_rate, completed, completed_twice, from, until }
     }
 }
 
@@ -110,11 +112,16 @@ impl Outcome {
     }
 
     /// How often the nodes answered the watch, and how often they named no leader.
-    pub(super) fn looks(&self) -> Check {
-        let (answers, silences) = self.seen.elections.looks();
+    pub(super) fn looks(&self, cluster: &Cluster) -> Check {
+        self.looks_at(cluster.nodes.iter().map(|node| node.label.as_str()))
+    }
+
+    fn looks_at<'a>(&self, nodes: impl IntoIterator<Item = &'a str>) -> Check {
+        let answered = &self.seen.answered;
         let leaderless = self.seen.elections.leaderless();
-        let seen = format!("{answers} answered, {silences} not; {leaderless} named no leader");
-        Check::evidence("looks at the nodes", seen, "at least half answered", answers > silences)
+        let told = format!("answered {}; {leaderless} named no leader", answered.story());
+        let asked = "each node half of the time";
+        Check::evidence("looks at the nodes", told, asked, answered.cover(nodes))
     }
 
     /// What clients were refused, those that spoke to these nodes only.
@@ -137,15 +144,19 @@ impl Outcome {
         failed("failed requests".to_owned(), &calls)
     }
 
-    /// Jobs of the load of which two completions were acknowledged.
-    pub(super) fn completed_twice(&self) -> Check {
-        Check::at_most("jobs of the load completed twice", self.completed_twice, 0)
-    }
-
-    /// How fast the load went. A load that got nothing done was none.
-    pub(super) fn load(&self, clients: u16) -> Check {
-        let seen = format!("{:.0} calls/s of {clients} clients", self.load_rate);
-        Check::evidence("load", seen, "some succeed", self.calls.ok > 0).valued(self.load_rate)
+    /// What the load of so many clients did: how fast it went, and the jobs of which two completions were
+    /// acknowledged. A load that got nothing done was none; of none that was asked for nothing is said.
+    pub(super) fn load(&self, clients: u16) -> Vec<Check> {
+        if clients == 0 {
+            return vec![];
+        }
+        let told = format!("{} of {} completions", self.completed_twice, self.completed);
+        let twice = Check::at_most("jobs of the load completed twice", self.completed_twice, 0)
+            .told(told)
+            .if_tested(self.completed > 0);
+        let told = format!("{:.0} calls/s of {clients} clients", self.load_rate);
+        let load = Check::evidence("load", told, "some succeed", self.calls.ok > 0);
+        vec![twice, load.valued(self.load_rate)]
     }
 
     /// How long acknowledged writes took from the moment when they were due, and for how long none was
@@ -181,9 +192,7 @@ fn failed(what: String, calls: &Tally) -> Check {
             calls.failed.iter().map(|(cause, count)| format!("{count} × {cause}")).collect();
         told = format!("{told} ({:.2} %): {}", percent(failures, all), causes.join(", "));
     }
-    let check = Check::at_most(what, failures, 0).told(told);
-    // Of no request at all nothing is known.
-    if all == 0 { Check { verdict: Verdict::Unknown, ..check } } else { check }
+    Check::at_most(what, failures, 0).told(told).if_tested(all > 0)
 }
 
 #[cfg(test)]
@@ -191,6 +200,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::verdict::Verdict;
 
     const fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
@@ -211,6 +221,7 @@ mod tests {
             writes,
             calls: Tally { ok: 7, ..Tally::default() },
             load_rate: 70.0,
+            completed: 2,
             completed_twice: 0,
             from: ms(0),
             until: ms(60),
@@ -248,19 +259,31 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_mostly_do_not_answer_are_not_watched() {
+    fn a_node_that_mostly_does_not_answer_is_not_watched_whatever_the_others_do() {
         let mut outcome = outcome();
-        assert_eq!(outcome.looks().verdict, Verdict::Unknown);
-        outcome.seen.elections.on_status("n1", &json!({"term": 1, "leader_id": "n1"}));
-        assert_eq!(outcome.looks().verdict, Verdict::Met);
-        outcome.seen.elections.on_silence();
-        assert_eq!(outcome.looks().verdict, Verdict::Unknown);
+        let nodes = ["n1", "n2"];
+        assert_eq!(outcome.looks_at(nodes).verdict, Verdict::Unknown);
+        let answered = &mut outcome.seen.answered;
+        for (node, is_answered) in [("n1", true), ("n2", true), ("n1", true), ("n2", false)] {
+            answered.note(node, ms(100), is_answered);
+        }
+        assert_eq!(outcome.looks_at(nodes).verdict, Verdict::Unknown);
+        outcome.seen.answered.note("n2", ms(100), true);
+        let check = outcome.looks_at(nodes);
+        assert_eq!(check.verdict, Verdict::Met);
+        assert_eq!(check.seen, "answered 2 of 2 at n1, 2 of 3 at n2; 0 named no leader");
     }
 
     #[test]
     fn a_load_that_got_nothing_done_was_none() {
-        assert_eq!(outcome().load(8).verdict, Verdict::Met);
-        let idle = Outcome { calls: Tally::default(), ..outcome() };
-        assert_eq!(idle.load(8).verdict, Verdict::Unknown);
+        let verdicts = |outcome: &Outcome| -> Vec<Verdict> {
+            outcome.load(8).iter().map(|check| check.verdict).collect()
+        };
+        assert_eq!(verdicts(&outcome()), [Verdict::Met, Verdict::Met]);
+        let idle = Outcome { calls: Tally::default(), completed: 0, ..outcome() };
+        assert_eq!(verdicts(&idle), [Verdict::Unknown, Verdict::Unknown]);
+        assert_eq!(outcome().load(0), [], "none was asked for");
+        let twice = Outcome { completed_twice: 1, ..outcome() };
+        assert_eq!(verdicts(&twice), [Verdict::Missed, Verdict::Met]);
     }
 }

@@ -8,10 +8,10 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::{elections::Elections, members::Members, metrics};
+use super::{elections::Elections, looks::Looks, members::Members, metrics};
 use crate::{
     cluster::{Cluster, Control},
     exit::Failure,
@@ -27,6 +27,10 @@ const METRICS_EVERY: usize = 10;
 pub(crate) struct Seen {
     pub(crate) elections: Elections,
     pub(crate) members: Members,
+    /// Which node said where it stands.
+    pub(crate) answered: Looks,
+    /// At which node all nodes were seen alive.
+    pub(crate) whole_views: Looks,
 }
 
 /// A running watch.
@@ -79,12 +83,14 @@ fn run(
     for number in 0_usize.. {
         let is_last = is_over.load(Ordering::Relaxed);
         for (label, address) in nodes {
-            look(&control, label, *address, is_last || number % METRICS_EVERY == 0, seen);
+            let with_metrics = is_last || number % METRICS_EVERY == 0;
+            look(&control, nodes, (label.as_str(), *address), with_metrics, seen);
         }
         if number == 0 {
             let mut seen = seen.lock().expect("nobody panics under this lock");
             seen.elections.begin();
             seen.members.begin();
+            (seen.answered, seen.whole_views) = Default::default();
             let _ = looked.send(());
         }
         if is_last {
@@ -96,26 +102,28 @@ fn run(
 
 fn look(
     control: &Control,
-    label: &str,
-    address: SocketAddr,
+    nodes: &[(String, SocketAddr)],
+    (label, address): (&str, SocketAddr),
     with_metrics: bool,
     seen: &Mutex<Seen>,
 ) {
+    let begun = Instant::now();
     let election = control.get(address, "/election/status");
     let status = control.get(address, "/status");
     let peers = control.get(address, "/peers");
     let metrics = with_metrics.then(|| control.text(address, "/metrics")).flatten();
+    let lasted = begun.elapsed() + LOOK_EVERY;
     let mut seen = seen.lock().expect("nobody panics under this lock");
-    match election {
-        Some(election) => seen.elections.on_status(label, &election),
-        None => seen.elections.on_silence(),
+    seen.answered.note(label, lasted, election.is_some());
+    if let Some(election) = election {
+        seen.elections.on_status(label, &election);
     }
     if let Some(status) = status {
         seen.elections.on_voters(&status);
     }
-    if let Some(peers) = peers {
-        seen.members.on_peers(label, &peers);
-    }
+    let all = nodes.iter().map(|(label, _)| label.as_str());
+    let is_whole = seen.members.on_peers(label, &peers.unwrap_or_default(), all);
+    seen.whole_views.note(label, lasted, is_whole);
     let term = metrics.and_then(|text| metrics::sum(&text, "queue_raft_term", &[]));
     // Terms are small whole numbers.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a term")]

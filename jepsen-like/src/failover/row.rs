@@ -12,7 +12,7 @@ use super::{
 use crate::{measure::Distribution, traffic::Tally, verdict::Verdict};
 
 /// Above this share of void trials, in percent, a run proves nothing.
-const VOID_PERCENT_MAX: usize = 10;
+pub(super) const VOID_PERCENT_MAX: usize = 10;
 /// How long after the healing nothing may be acknowledged (L6).
 const AFTER_HEAL_MAX: Duration = Duration::from_secs(1);
 
@@ -21,7 +21,7 @@ pub(crate) fn prove_nothing(trials: &[Trial]) -> bool {
     trials.is_empty() || voids(trials) * 100 > trials.len() * VOID_PERCENT_MAX
 }
 
-fn voids(trials: &[Trial]) -> usize {
+pub(super) fn voids(trials: &[Trial]) -> usize {
     trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Void(_))).count()
 }
 

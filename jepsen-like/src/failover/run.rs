@@ -1,12 +1,12 @@
 //! A run: rows, each on a cluster of its own.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
     Fault, GapGoal, Target, handover,
     report::{Report, line},
-    row::Row,
-    trial::{self, Setting, Trial},
+    row::{Row, VOID_PERCENT_MAX, voids},
+    trial::{self, Outcome, Setting, Trial},
 };
 use crate::{
     arguments::{ClusterArgs, FailoverArgs, MatrixArgs},
@@ -120,16 +120,46 @@ fn trials(
     if order.target == Target::Worker {
         handover::start_agents(cluster)?;
     }
-    let mut trials = vec![];
-    for (number, fault) in (1..=order.trials).zip(order.faults.iter().cycle()) {
+    let mut trials: Vec<Trial> = vec![];
+    let mut faults = order.faults.iter().copied().cycle();
+    // A void trial goes to the end of the line: another takes its fault.
+    let mut again = VecDeque::new();
+    for number in 1..=u16::MAX {
+        if trials.len() >= due(order.trials.into(), voids(&trials)) {
+            break;
+        }
+        let next = if number <= order.trials { faults.next() } else { again.pop_front() };
+        let Some(fault) = next else { break };
         let trial = match order.target {
-            Target::Worker => handover::run(cluster, setting, *fault, number, &mut chance)?,
-            target => trial::run(cluster, setting, (*fault, target), number, &mut chance)?,
+            Target::Worker => handover::run(cluster, setting, fault, number, &mut chance)?,
+            target => trial::run(cluster, setting, (fault, target), number, &mut chance)?,
         };
         if is_verbose {
             tell(&line(&trial, order.trials));
         }
+        if matches!(trial.outcome, Outcome::Void(_)) {
+            again.push_back(fault);
+        }
         trials.push(trial);
     }
     Ok(trials)
+}
+
+/// How many trials there are to be in all. Void ones are repeated, unless there are so many of them that
+/// the run proves nothing: more trials must not make their share smaller.
+const fn due(asked: usize, voids: usize) -> usize {
+    if voids * 100 > asked * VOID_PERCENT_MAX { asked } else { asked + voids }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn void_trials_are_repeated_as_long_as_the_run_may_prove_something() {
+        assert_eq!(due(20, 0), 20);
+        assert_eq!(due(20, 2), 22);
+        assert_eq!(due(20, 3), 20, "over a tenth: no repeating thins them out");
+        assert_eq!(due(5, 1), 5);
+    }
 }

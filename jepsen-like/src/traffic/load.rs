@@ -52,6 +52,12 @@ impl Numbers {
         completed[word] |= bit;
     }
 
+    /// How many jobs were completed.
+    pub(crate) fn completed(&self) -> u64 {
+        let completed = self.completed.lock().expect("nobody panics under this lock");
+        completed.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
     /// How many completions were acknowledged of jobs of which one had been already.
     pub(crate) fn completed_twice(&self) -> u64 {
         self.completed_twice.load(Ordering::Relaxed)
@@ -201,9 +207,9 @@ mod tests {
         for number in [0, 63, 64, 200] {
             numbers.on_completed(number);
         }
-        assert_eq!(numbers.completed_twice(), 0);
+        assert_eq!((numbers.completed(), numbers.completed_twice()), (4, 0));
         numbers.on_completed(64);
-        assert_eq!(numbers.completed_twice(), 1);
+        assert_eq!((numbers.completed(), numbers.completed_twice()), (4, 1));
     }
 
     #[test]
