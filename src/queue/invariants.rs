@@ -1,13 +1,13 @@
-//! The state's side of the promises: what of S3, S5, S7, S10, S11, S13, S14 and S16 one state shows, after every
-//! entry. What takes two states to see (S4, S6, S8, S9, S15) is the reference model's to judge.
+//! The state's side of the promises: what of S3, S4, S5, S7, S10, S11, S13, S14 and S16 one state shows, after
+//! every entry. What takes two states to see (S6, S8, S9, S15) is the reference model's to judge.
 
 use std::collections::BTreeSet;
 
 use super::{
-    ATTEMPTS_KEPT, Change, Job, PRIORITY_MAX, QueueName, State,
+    ATTEMPTS_KEPT, AttemptEnd, Change, Job, JobState, PRIORITY_MAX, QueueName, State,
     counts::QueueCounts,
     indexes::{Indexes, Place},
-    job::Phase,
+    job::{Attempt, Phase},
     state::Kept,
 };
 
@@ -100,14 +100,14 @@ pub(super) fn assert_after(state: &State, changes: &[Change]) {
     let checked = if state.jobs.len() + state.tombstones.len() <= WHOLE_MAX {
         check(state)
     } else {
-        check_changed(state, changes).and_then(|()| check_totals(state))
+        check_ended(state, changes).and_then(|()| check_totals(state))
     };
     if let Err(violation) = checked {
         panic!("the queue's rules broke {violation}");
     }
 }
 
-fn check_changed(state: &State, changes: &[Change]) -> Result<(), Violation> {
+fn check_ended(state: &State, changes: &[Change]) -> Result<(), Violation> {
     for change in changes {
         let Change::Ended { job: id, .. } = change else { continue };
         if let Some(Kept::Job(job)) = state.find(id) {
@@ -193,7 +193,24 @@ fn check_job(state: &State, job: &Job) -> Result<(), Violation> {
     require("S10", job.attempts_lost <= job.attempts_used, || {
         format!("{id} lost {} of {} attempts", job.attempts_lost, job.attempts_used)
     })?;
-    check_attempts(state, job)
+    check_attempts(state, job)?;
+    check_completion(job)
+}
+
+/// A job is completed once, and again only after a retry, from which its attempts count anew (S4).
+fn check_completion(job: &Job) -> Result<(), Violation> {
+    let id = &job.id;
+    let has_completed = |attempt: &Attempt| {
+        attempt.ended.as_ref().is_some_and(|ended| ended.how == AttemptEnd::Completed)
+    };
+    let mut pairs = job.attempts.windows(2);
+    require("S4", pairs.all(|pair| !has_completed(&pair[0]) || pair[1].number == 1), || {
+        format!("{id} was granted again without a retry after it was completed")
+    })?;
+    let stands = job.attempts_used > 0 && job.attempts.last().is_some_and(has_completed);
+    require("S4", stands == (job.state() == JobState::Completed), || {
+        format!("{id} is {:?}, and its attempts are {:?}", job.state(), job.attempts)
+    })
 }
 
 /// Tokens grow and are of the past (S5), and only a leased job has an attempt under way (S7, S13).
@@ -256,3 +273,6 @@ fn require(
 ) -> Result<(), Violation> {
     if holds { Ok(()) } else { Err(Violation { promise, detail: detail() }) }
 }
+
+#[cfg(test)]
+mod tests;

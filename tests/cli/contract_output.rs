@@ -1,6 +1,7 @@
 //! The contract of what is printed, where, and in which format.
 
 use std::{
+    collections::BTreeSet,
     io::{Read as _, Write as _},
     net::TcpStream,
     process::{Command, Stdio},
@@ -8,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{Said, Server, User, finish};
+use crate::harness::{PATIENCE, Said, Server, User, finish, until};
 
 /// A user whose commands find the server, and one job, `j`.
 fn user_and_server() -> (User, Server) {
@@ -104,18 +105,102 @@ fn errors_go_to_stderr_and_are_json_when_json_was_asked_for() {
     }
 }
 
+/// The verbs that `queue --help` names, with its groups' names left out.
+fn verbs(user: &User) -> BTreeSet<String> {
+    let help = user.queue(&["--help"]).with_code(0);
+    let of_verbs = help.split("\n      --addr").next().unwrap();
+    let named = of_verbs.lines().filter_map(|line| line.strip_prefix("  "));
+    named.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+/// What a verb printed is in the form of the format.
+#[track_caller]
+fn is_in_form(format: &str, words: &[&str], said: &str) {
+    assert!(!said.is_empty(), "{words:?} {format}");
+    let is_json = |text: &str| serde_json::from_str::<Value>(text).is_ok();
+    let holds = match format {
+        "json" => is_json(said),
+        "jsonl" => said.lines().all(is_json),
+        // Some print a bare number, which is JSON besides.
+        _ => serde_json::from_str::<Value>(said).map_or(true, |json| json.is_number()),
+    };
+    assert!(holds, "{words:?} {format}: {said}");
+}
+
 /// api 4.output.formats
 #[test]
 fn every_format_is_taken_by_every_verb() {
-    let (user, _server) = user_and_server();
+    let (user, server) = user_and_server();
+    let mut asked = BTreeSet::new();
     for format in ["table", "json", "jsonl", "plain"] {
-        for words in [&["add"][..], &["get", "j"], &["status"], &["leader"]] {
-            let said = user.queue(&[words, &["-o", format]].concat()).with_code(0);
-            assert!(!said.is_empty(), "{words:?} {format}");
-            let is_json = serde_json::from_str::<Value>(&said).is_ok_and(|json| json.is_object());
-            assert_eq!(is_json, format.starts_with("json"), "{words:?} {format}: {said}");
+        let mut ask = |words: &[&str]| {
+            asked.insert(words[0].to_owned());
+            is_in_form(format, words, &user.queue(&[words, &["-o", format]].concat()).with_code(0));
+        };
+        let token = || {
+            let held = user.queue(&["get", format, "-o", "json"]).with_code(0);
+            serde_json::from_str::<Value>(&held).unwrap()["token"].to_string()
+        };
+        let listening =
+            user.command(&["events", "--types", "job_added", "--limit", "1", "-o", format]);
+        let listening = { listening }.spawn().unwrap();
+        let is_heard = until(PATIENCE, || server.metric("queue_event_listeners", " ") == 1);
+        assert!(is_heard, "nobody listens");
+        ask(&["add", format, "--id", format, "--max-attempts", "9"]);
+        is_in_form(format, &["events"], &finish(listening).with_code(0));
+        for words in [
+            &["get", format][..],
+            &["list"],
+            &["queues"],
+            &["pause", format],
+            &["resume", format],
+            &["set-queue", format, "--max-jobs", "9"],
+            &["claim", format, "--worker", "w"],
+            &["workers"],
+            &["drain", "w"],
+            &["undrain", "w"],
+        ] {
+            ask(words);
+        }
+        for (verb, words) in [
+            ("heartbeat", &["--lease", "1h"][..]),
+            ("release", &[]),
+            ("fail", &["--retry-in", "1ms"]),
+            ("complete", &[]),
+        ] {
+            ask(&[&[verb, format, "--token", &token()], words].concat());
+            if verb != "heartbeat" && verb != "complete" {
+                user.queue(&["claim", format, "--worker", "w", "--wait", "20s"]).with_code(0);
+            }
+        }
+        let is_kept = until(PATIENCE, || !user.queue(&["history"]).with_code(0).is_empty());
+        assert!(is_kept, "the archive has it");
+        let copy = user.path(&format!("{format}.backup")).display().to_string();
+        for words in [
+            &["history"][..],
+            &["retry", format],
+            &["cancel", format],
+            &["purge", format],
+            &["delete-queue", format],
+            &["status"],
+            &["leader"],
+            &["members"],
+            &["transfer", "n1"],
+            &["remove-voter", "n9"],
+            &["keygen"],
+            &["backup", &copy],
+        ] {
+            ask(words);
         }
     }
+    // A node, two that run somebody else's command and print what it prints, and text for a shell.
+    let others = ["serve", "run", "worker", "completions"];
+    // Two that need a second node: they print as `remove-voter` does.
+    let of_many = ["add-voter", "replace-voter"];
+    // `events` above.
+    let listened = ["events"];
+    asked.extend([&others[..], &of_many, &listened].concat().into_iter().map(str::to_owned));
+    assert_eq!(asked, verbs(&user));
     user.queue(&["status", "-o", "xml"]).complaint(2);
 }
 

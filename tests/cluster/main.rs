@@ -9,6 +9,7 @@ mod drain;
 mod events;
 mod figures;
 mod history;
+mod hostile;
 mod power;
 mod rolling;
 mod seed_commands;

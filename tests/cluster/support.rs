@@ -28,7 +28,7 @@ pub(crate) struct Cluster {
 pub(crate) struct Voter {
     pub(crate) label: String,
     pub(crate) http: String,
-    peer: String,
+    pub(crate) peer: String,
     /// The addresses that it is told to join.
     join: Vec<String>,
     child: Option<Child>,
@@ -136,6 +136,16 @@ impl Cluster {
             child.kill().expect("the voter is killed");
             child.wait().expect("the voter is reaped");
         }
+    }
+
+    /// The memory that a voter's process has in RAM.
+    pub(crate) fn resident_bytes(&self, index: usize) -> u64 {
+        let child = self.voters[index].child.as_ref().expect("the voter was started");
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it runs");
+        let kibibytes: u64 =
+            line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("proc(5)");
+        kibibytes * 1024
     }
 
     /// Sends a signal to a voter's process.

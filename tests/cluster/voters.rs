@@ -262,3 +262,29 @@ fn a_voter_that_is_told_to_start_leads() {
         });
     }
 }
+
+// Situation: one of three voters is alone, knows no leader and is told to start; then another is there.
+// Claim: alone it says that nobody leads and does not lead; told again it does, and the cluster works on.
+#[test]
+fn a_voter_that_is_told_to_start_while_nobody_leads_does_so_once_it_has_a_quorum() {
+    let mut cluster = three_and(0);
+    let leader = cluster.leader();
+    let (asked, back) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.kill(leader);
+    cluster.kill(back);
+    let leads_nobody =
+        || voter_says(&cluster, asked)["leader_id"].as_str().is_none_or(str::is_empty);
+    cluster.eventually("it knows no leader", || leads_nobody().then_some(()));
+    let at = [cluster.voters[asked].http.clone()];
+    match Caller::to(&at).call("POST", "/election/start", None) {
+        Reply::Answer { status: 503, body } => assert_eq!(body["code"], "no_leader", "{body}"),
+        other => panic!("nobody votes for it: {other:?}"),
+    }
+    assert!(leads_nobody());
+    cluster.start(back);
+    let started = change(&cluster, asked, "/election/start", &json!({}));
+    assert_eq!(started["leader_id"], cluster.voters[asked].label.as_str());
+    assert_eq!(cluster.leader(), asked);
+    let (status, _) = Caller::to(&at).insist("POST", "/work/add", Some(&json!({"work_id": "x"})));
+    assert_eq!(status, 201);
+}

@@ -22,16 +22,17 @@ async fn bodies_and_answers_are_json_in_utf_8() {
     latin.failed(400, "invalid_json");
 }
 
-/// One of each call that answers with 2xx, in an order in which each works.
+/// One of each call about jobs, queues and workers, in an order in which each is answered with 2xx.
 async fn answers(site: &Site) -> Vec<(String, crate::support::Reply)> {
     let mut replies = Vec::new();
-    let mut post = async |path: &str, body: Value| {
-        let reply = site.post(path, &body.to_string()).await;
-        assert!(reply.status < 300, "{path} {body}: {reply:?}");
+    let mut send = async |method: &str, path: &str, body: &str| {
+        let reply = site.send(method, path, &[], body.as_bytes()).await;
+        assert!(reply.status < 300, "{method} {path} {body}: {reply:?}");
         let json = reply.json();
-        replies.push((path.to_owned(), reply));
+        replies.push((format!("{method} {path}"), reply));
         json
     };
+    let mut post = async |path: &str, body: Value| send("POST", path, &body.to_string()).await;
     post("/work/add", json!({"work_id": "a"})).await;
     let items: Vec<_> = ["b", "c", "d", "e"].map(|work_id| json!({"work_id": work_id})).into();
     post("/work/add_batch", json!({"items": items})).await;
@@ -47,10 +48,52 @@ async fn answers(site: &Site) -> Vec<(String, crate::support::Reply)> {
     post("/work/fail", held(&batch[1])).await;
     post("/work/release", held(&batch[2])).await;
     post("/work/cancel", json!({"work_id": "e"})).await;
-    for path in ["/work/get/a", "/work/status", "/work/for-node/w", "/status"] {
-        replies.push((path.to_owned(), site.get(path).await));
+    post("/work/retry", json!({"work_id": "e"})).await;
+    for call in [
+        "GET /work/get/a",
+        "GET /work/list",
+        "GET /work/history",
+        "GET /work/status",
+        "GET /work/for-node/w",
+        "PUT /queues/q",
+        "POST /queues/q/pause",
+        "POST /queues/q/resume",
+        "POST /queues/q/purge",
+        "GET /queues/q",
+        "GET /queues",
+        "DELETE /queues/q",
+        "POST /workers/w/drain",
+        "POST /workers/w/resume",
+        "GET /workers/w",
+        "GET /workers",
+        "GET /status",
+    ] {
+        let (method, path) = call.split_once(' ').unwrap();
+        send(method, path, "").await;
     }
     replies
+}
+
+/// The calls about jobs, queues and workers, as the node's own document names them.
+async fn documented(site: &Site) -> BTreeSet<String> {
+    let document = site.get("/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let calls = paths.flat_map(|(path, verbs)| {
+        let verbs = verbs.as_object().unwrap().keys();
+        verbs.map(move |verb| format!("{} {path}", verb.to_uppercase()))
+    });
+    let is_meant = |call: &String| {
+        let path = call.split_once(' ').unwrap().1;
+        ["/work/", "/queues", "/workers"].iter().any(|start| path.starts_with(start))
+    };
+    calls.filter(is_meant).collect()
+}
+
+/// Whether a call is the one that a document names, with something in each of its `{…}`.
+fn is_call(call: &str, documented: &str) -> bool {
+    let (call, documented) = (call.split('/'), documented.split('/'));
+    call.clone().count() == documented.clone().count()
+        && call.zip(documented).all(|(part, named)| part == named || named.starts_with('{'))
 }
 
 /// api 1.rev.every, 1.header.rev, 1.header.node, 1.header.leader, 1.rev.grows
@@ -196,7 +239,11 @@ async fn a_follower_takes_every_call_and_neither_redirects_nor_refuses() {
     }
     let follows = |site: &&Site| site.handle.status().raft.role == Role::Follower;
     let follower = sites.iter().find(follows).expect("two of three follow");
-    for (path, reply) in answers(follower).await {
+    let answers = answers(follower).await;
+    for named in documented(follower).await {
+        assert!(answers.iter().any(|(call, _)| is_call(call, &named)), "{named} was not called");
+    }
+    for (path, reply) in answers {
         assert!((200..300).contains(&reply.status), "{path}: {reply:?}");
         assert!(!reply.headers.contains_key("location"), "{path}: {reply:?}");
         assert_eq!(reply.headers["x-queue-node"], follower.handle.status().raft.me.label, "{path}");

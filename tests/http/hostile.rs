@@ -107,6 +107,38 @@ async fn a_huge_head_is_too_large_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_4_gib_is_refused_before_it_comes() {
+    let site = Site::start().await;
+    let post =
+        |header: &str| format!("POST /work/add HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n");
+    for bytes in [u64::from(u32::MAX), 1 << 32, 1 << 40] {
+        let head = post(&format!("Content-Length: {bytes}"));
+        let reply = site.raw(head.as_bytes()).await.unwrap();
+        assert_eq!(reply.failed(413, "payload_too_large")["field"], "body", "{bytes}");
+    }
+    // More than a length can say.
+    let head = post("Content-Length: 99999999999999999999");
+    site.raw(head.as_bytes()).await.unwrap().failed(400, "invalid_json");
+    // A chunk of 4 GiB has no length to refuse: its first bytes beyond the bound are.
+    let chunk = [post("Transfer-Encoding: chunked").as_bytes(), b"FFFFFFFF\r\n"].concat();
+    let (mut reading, mut writing) = site.connect().await.into_split();
+    let sending = async {
+        let mut sent = writing.write_all(&chunk).await;
+        while sent.is_ok() {
+            sent = writing.write_all(&[b' '; 16 << 10]).await;
+        }
+    };
+    let answered = async {
+        let mut answer = Vec::new();
+        _ = reading.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    };
+    let both = async { tokio::join!(sending, answered).1 };
+    let answer = timeout(PATIENCE, both).await.expect("the server closes");
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("payload_too_large"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_connection_is_closed() {
     let site = Site::with(impatient()).await;
     let start = Instant::now();

@@ -104,6 +104,12 @@ impl Generator {
         self.rng.random()
     }
 
+    /// Whether the state is frozen and restored after the entry: often enough that two come close together,
+    /// seldom enough that much happens between them.
+    pub(crate) fn restores(&mut self) -> bool {
+        self.one_in(37)
+    }
+
     /// Tokens come from answers.
     pub(crate) fn learn(&mut self, applied: &Applied) {
         for outcome in &applied.outcomes {

@@ -88,7 +88,7 @@ fn generate_and_run(
     for number in 0..ENTRIES_PER_SEED {
         let step = Step {
             entry: generator.entry(),
-            restores: number % 37 == 36,
+            restores: generator.restores(),
             counts: number % 40 == 7,
             look: generator.look(),
         };

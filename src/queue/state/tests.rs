@@ -674,10 +674,27 @@ fn tombstone_keeps_the_id_the_content_the_state_and_the_token_of_its_job() {
 /// api 1.retention.default, 1.retention.floor, 1.retention.most
 #[test]
 fn finished_jobs_and_tombstones_stay_as_long_as_the_contract_says() {
-    let limits = Limits::default();
-    assert_eq!(limits.retention_ms, 3_600_000, "an hour");
-    assert_eq!(limits.tombstone_floor_ms, 300_000, "five minutes");
-    assert_eq!(limits.tombstones_max, 5_000_000);
+    const HOUR_MS: u64 = 3_600_000;
+    const FLOOR_MS: u64 = 300_000;
+    let of = |retention_ms| Limits { retention_ms, ..Limits::default() };
+    for (limits, retention_ms, tombstone_ms) in
+        [(Limits::default(), HOUR_MS, HOUR_MS), (of(1), 1, FLOOR_MS)]
+    {
+        let mut bench = Bench::with_limits(limits);
+        bench.add(job("1")).unwrap();
+        let grant = bench.claim();
+        bench.complete(&grant).unwrap();
+        let kept = |bench: &Bench| bench.state.job(&id_of("1"));
+        bench.pass(retention_ms - 1);
+        assert!(matches!(kept(&bench), Some(Found::Job(_))), "not yet");
+        bench.pass(1);
+        assert!(matches!(kept(&bench), Some(Found::Tombstone(_))));
+        bench.pass(tombstone_ms - 1);
+        assert!(matches!(kept(&bench), Some(Found::Tombstone(_))), "not yet");
+        bench.pass(1);
+        assert_eq!(kept(&bench), None);
+    }
+    assert_eq!(Limits::default().tombstones_max, 5_000_000);
 }
 
 /// api 1.retention.leaves, 1.retention.exact.add, 1.retention.exact.get
