@@ -63,7 +63,7 @@ const REFUSALS: &[(u16, &[&str])] = &[
     (403, &["forbidden"]),
     (404, &["not_found"]),
     (405, &["method_not_allowed"]),
-    (409, &["stale_token", "wrong_state", "id_conflict", "dependency_cycle"]),
+    (409, &["stale_token", "stale_session", "wrong_state", "id_conflict", "dependency_cycle"]),
     (413, &["payload_too_large"]),
     (429, &["queue_full", "rate_limited", "too_many_waiters"]),
     (503, &["no_leader", "not_ready", "shutting_down", "disk_full"]),
@@ -115,6 +115,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// The server's own document: what it says is not applied is a refusal here, and nothing else is.
+    #[test]
+    fn the_refusals_are_those_of_the_contract() {
+        let document = include_str!("../../docs/errors.md");
+        let rows = document.lines().filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let status: u16 = cells.get(1)?.parse().ok()?;
+            Some((status, cells[2].trim_matches('`').to_owned(), cells[4] == "no"))
+        });
+        let mut documented: Vec<(u16, String)> = rows
+            .filter(|(_, _, is_refusal)| *is_refusal)
+            .map(|(status, code, _)| (status, code))
+            .collect();
+        let mut known: Vec<(u16, String)> = REFUSALS
+            .iter()
+            .flat_map(|(status, codes)| codes.iter().map(|code| (*status, (*code).to_owned())))
+            .collect();
+        documented.sort();
+        known.sort();
+        assert_eq!(known, documented);
+    }
 
     fn error(status: u16, code: &str, applied: &str) -> Outcome {
         let body = json!({"error": "a sentence", "code": code, "retryable": false,

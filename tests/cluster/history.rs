@@ -10,7 +10,7 @@ use std::{
 
 use jepsen_like::{
     Judge,
-    checker::{Finding, Verdict},
+    checker::{Finding, Promise, Verdict},
     classify::{Class, Outcome, Sent, classify},
     final_read::{JobLine, ReadEnd},
     history::{Event, Failure, Function, Kind},
@@ -185,13 +185,16 @@ impl Client<'_> {
     }
 }
 
-/// Fails unless every promise was put to the test and held.
+/// Fails unless every promise held, and those that these workloads are for were put to the test.
 pub(crate) fn every_promise_holds(findings: &[Finding]) {
     for finding in findings {
         eprintln!("{:?}: {} ({})", finding.promise, finding.promise.sentence(), finding.counts);
     }
     for finding in findings {
-        assert_eq!(finding.verdict, Verdict::Valid, "{:?}", finding.promise);
+        let is_valid = finding.verdict == Verdict::Valid;
+        let is_untested = matches!(finding.verdict, Verdict::Unknown { .. });
+        let is_others = finding.promise > Promise::S6;
+        assert!(is_valid || is_others && is_untested, "{finding}");
     }
 }
 

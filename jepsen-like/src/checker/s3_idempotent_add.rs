@@ -11,12 +11,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Checker, Finding, Promise, verdict::Ledger};
 use crate::{
+    bounds::may_make_anew,
     final_read::FinalRead,
     history::{Event, Function, Kind, Operation},
 };
-
-/// A tombstone lives at least this long after the job's end, ns.
-const TOMBSTONE_FLOOR_NS: u64 = 5 * 60 * 1_000_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -99,9 +97,8 @@ impl Key {
     fn on_created(&mut self, job: &str, operation: &Operation, ledger: &mut Ledger) {
         ledger.counts.add("created");
         // The job cannot have ended before its add was sent.
-        let is_twice = self.created.as_ref().filter(|first| {
-            operation.completion.t.saturating_sub(first.invoke.t) < TOMBSTONE_FLOOR_NS
-        });
+        let may_be_new = |first: &&Operation| may_make_anew(operation.completion.t, first.invoke.t);
+        let is_twice = self.created.as_ref().filter(|first| !may_be_new(first));
         if let Some(first) = is_twice {
             ledger.violate(
                 &[&first.invoke, &first.completion, &operation.invoke, &operation.completion],

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Checker, Finding, Promise, verdict::Ledger};
+use super::{Checker, Finding, Promise, request::Request, verdict::Ledger};
 use crate::{
     final_read::{FinalRead, JobView},
     history::{Event, Function, Operation},
@@ -28,25 +28,6 @@ pub struct TokensGrow {
     floors: BTreeMap<Request, Option<u64>>,
     greatest: Option<u64>,
     ledger: Ledger,
-}
-
-/// What repeats of one claim share.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Request {
-    /// A worker and its request id.
-    Named(String, String),
-    /// A claim without an identity: never a repeat of another.
-    Single(u64),
-}
-
-impl Request {
-    fn of(invoke: &Event) -> Self {
-        let worker = invoke.args.get("node_id").and_then(serde_json::Value::as_str);
-        match (worker, &invoke.req) {
-            (Some(worker), Some(request)) => Self::Named(worker.to_owned(), request.clone()),
-            _ => Self::Single(invoke.i),
-        }
-    }
 }
 
 impl Checker for TokensGrow {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    CompletedOnce, DurableAdd, Finding, IdempotentAdd, NoPhantom, StaleTokenDead, TokensGrow,
+    AttemptsExact, CancelHolds, CompletedOnce, DelayNotEarly, DurableAdd, Finding, IdempotentAdd,
+    LeaseNotEarly, Linearizable, NoPhantom, OneEnd, StaleTokenDead, TokensGrow,
 };
 use crate::{
     final_read::FinalRead,
@@ -29,5 +30,11 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(CompletedOnce::default()),
         Box::new(TokensGrow::default()),
         Box::new(StaleTokenDead::default()),
+        Box::new(LeaseNotEarly::default()),
+        Box::new(DelayNotEarly::default()),
+        Box::new(AttemptsExact::default()),
+        Box::new(Linearizable::default()),
+        Box::new(OneEnd::default()),
+        Box::new(CancelHolds::default()),
     ]
 }

@@ -19,6 +19,18 @@ pub enum Promise {
     S5,
     /// Once a newer grant exists, nothing new succeeds under the older token.
     S6,
+    /// A lease is not taken before its time.
+    S8,
+    /// A delayed job is not handed out early.
+    S9,
+    /// Attempts are counted exactly, within their bound, and not before the backoff.
+    S10,
+    /// Every operation and read on a job is linearizable, and revisions respect real time.
+    S12,
+    /// A job ends in one terminal state and stays there until a retry.
+    S13,
+    /// After an acknowledged cancel no later claim returns the job.
+    S15,
 }
 
 impl Promise {
@@ -31,6 +43,12 @@ impl Promise {
             Self::S4 => "a job is recorded as completed at most once",
             Self::S5 => "tokens strictly grow and none is issued twice",
             Self::S6 => "nothing new succeeds under an older token",
+            Self::S8 => "a lease is not taken before its time",
+            Self::S9 => "a delayed job is not handed out early",
+            Self::S10 => "attempts are counted exactly and not before their time",
+            Self::S12 => "operations on a job are linearizable and revisions respect real time",
+            Self::S13 => "a job ends once and stays so until a retry",
+            Self::S15 => "a cancelled job is not handed out",
         }
     }
 }
@@ -110,12 +128,12 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let promise = self.promise;
         match &self.verdict {
-            Verdict::Valid => write!(f, "{promise:?} valid     {}", promise.sentence())?,
+            Verdict::Valid => write!(f, "{promise:<3?} valid     {}", promise.sentence())?,
             Verdict::Violated(witness) => {
-                write!(f, "{promise:?} violated  {}: {}", promise.sentence(), witness.sentence)?;
+                write!(f, "{promise:<3?} violated  {}: {}", promise.sentence(), witness.sentence)?;
             }
             Verdict::Unknown { why } => {
-                write!(f, "{promise:?} unknown   {}: {why}", promise.sentence())?;
+                write!(f, "{promise:<3?} unknown   {}: {why}", promise.sentence())?;
             }
         }
         write!(f, " ({})", self.counts)
