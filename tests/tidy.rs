@@ -79,6 +79,18 @@ const FOREIGN_WORDS: &[(&str, &[&str])] = &[
     ("jepsen-like/src", &["quorate::", "raft::", "membership::"]),
 ];
 
+/// Only the simulation plants bugs (`raft::mutant`), and it is in no build of the server.
+#[test]
+fn no_build_of_the_server_has_planted_bugs() {
+    let manifest =
+        |folder: &str| fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+    for folder in [".", "membership", "jepsen-like"] {
+        assert!(!manifest(folder).contains("\"mutants\""), "{folder}/Cargo.toml");
+    }
+    let raft = manifest("raft");
+    assert!(raft.contains("mutants = []") && !raft.contains("default = "), "raft/Cargo.toml");
+}
+
 #[test]
 fn every_room_imports_only_what_the_picture_allows() {
     let mut faults = Vec::new();

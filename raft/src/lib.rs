@@ -27,6 +27,7 @@ mod golden;
 mod lifeline;
 pub mod log;
 pub mod machine;
+pub mod mutant;
 pub mod net;
 mod open;
 pub mod options;

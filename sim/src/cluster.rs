@@ -1,4 +1,4 @@
-//! Three hosts, the links between them, and what is done to them.
+//! The hosts, the links between them, and what is done to them.
 
 use std::{
     sync::{
@@ -13,13 +13,13 @@ use raft::{
     Role,
     disk::{Loss, MemoryDisk},
 };
-use rand::{RngExt, rngs::StdRng};
+use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
 use tokio::sync::watch;
 use turmoil::Sim;
 
 use crate::{
     clock::{EPOCH_MS, SimClock},
-    host::{Body, Phase},
+    host::{Body, Phase, Progress},
     net::{Reach, SimNet},
     recorder::Recorder,
     schedule::{self, Cuts, Fault, HOSTS, Place, Planned, Victim},
@@ -70,6 +70,10 @@ pub struct Counts {
     pub partitions: u64,
     /// Those that hit the leader.
     pub leader_partitions: u64,
+    /// Hosts parted in two sides, with a bridge or without.
+    pub splits: u64,
+    /// Wall clocks that jumped.
+    pub jumps: u64,
     /// Syncs made to fail.
     pub failed_syncs: u64,
 }
@@ -84,6 +88,8 @@ pub struct Cluster<'a> {
     cuts: Vec<(Cuts, Duration)>,
     /// The links that are cut now.
     applied_cuts: Cuts,
+    /// Whose wall clock is off, and until when.
+    jumps: Vec<(Place, Duration)>,
     slow_until: Option<Duration>,
     recorder: Recorder,
     /// See [`Counts`].
@@ -91,12 +97,13 @@ pub struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// Three hosts with empty disks. `phase` and `finished` are [`Body`]'s.
+    /// So many hosts with empty disks. `phase` and `progress` are [`Body`]'s.
     pub fn new(
         mut rng: StdRng,
+        size: usize,
         recorder: &Recorder,
         phase: &watch::Receiver<Phase>,
-        finished: &Arc<AtomicU64>,
+        progress: &Progress,
     ) -> Self {
         let mut sim = turmoil::Builder::new()
             .epoch(UNIX_EPOCH + Duration::from_millis(EPOCH_MS))
@@ -110,9 +117,11 @@ impl Cluster<'_> {
             .build();
         let reach = Reach::default();
         let mut hosts = Vec::new();
-        for (place, name) in HOSTS.into_iter().enumerate() {
+        for (place, name) in HOSTS.into_iter().take(size).enumerate() {
             let loss = [Loss::Lose, Loss::Keep, Loss::Tear][rng.random_range(0..3)];
             let body = Body {
+                place,
+                peers: &HOSTS[..size],
                 name,
                 net: SimNet { place, reach: reach.clone() },
                 disk: Arc::new(MemoryDisk::new(loss, rng.random())),
@@ -123,7 +132,7 @@ impl Cluster<'_> {
                 handle: Arc::new(Mutex::new(None)),
                 recorder: recorder.clone(),
                 phase: phase.clone(),
-                finished: Arc::clone(finished),
+                progress: progress.clone(),
             };
             let software = body.clone();
             sim.host(name, move || software.clone().live());
@@ -143,6 +152,7 @@ impl Cluster<'_> {
             reach,
             cuts: Vec::new(),
             applied_cuts: Cuts::new(),
+            jumps: Vec::new(),
             slow_until: None,
             recorder: recorder.clone(),
             counts: Counts::default(),
@@ -154,11 +164,17 @@ impl Cluster<'_> {
     /// # Errors
     /// A host's software ended.
     pub fn step(&mut self) -> Result<(), String> {
-        for place in 0..HOSTS.len() {
+        for place in 0..self.size() {
             self.crash_or_start(place);
         }
         self.apply_cuts();
+        self.end_jumps();
         self.sim.step().map(drop).map_err(|error| format!("a host stopped: {error}"))
+    }
+
+    /// How many hosts there are.
+    pub fn size(&self) -> usize {
+        self.hosts.len()
     }
 
     /// Simulated time since the run began.
@@ -187,7 +203,7 @@ impl Cluster<'_> {
 
     /// Whoever leads the greatest term.
     pub fn leader(&self) -> Option<Place> {
-        (0..HOSTS.len())
+        (0..self.size())
             .filter_map(|place| Some((place, self.handle(place)?.status().raft)))
             .filter(|(_, raft)| raft.role == Role::Leader)
             .max_by_key(|(_, raft)| raft.term)
@@ -199,10 +215,40 @@ impl Cluster<'_> {
         self.recorder.note(self.elapsed(), text);
     }
 
-    /// All links work again. Hosts that are down come up in their time.
+    /// All links and clocks work again, and all hosts come up.
     pub fn heal(&mut self) {
         self.cuts.clear();
         self.slow_until = None;
+        let now = self.elapsed();
+        self.jumps.iter_mut().for_each(|(_, until)| *until = now);
+        for host in &mut self.hosts {
+            host.down_until = host.down_until.map(|until| until.min(now + RESTART));
+        }
+    }
+
+    /// Heals all but a minority, which stays broken in one way or another: down, cut off, or heard or
+    /// hearing by nobody. The places of the others.
+    pub fn heal_a_core(&mut self) -> Vec<Place> {
+        self.heal();
+        let mut places: Vec<Place> = (0..self.size()).collect();
+        places.shuffle(&mut self.rng);
+        let core = places.split_off((self.size() - 1) / 2);
+        for place in places {
+            let victim = Victim::Host(place);
+            let fault = match self.rng.random_range(0..4) {
+                0 => {
+                    self.note(&format!("{} stays down", HOSTS[place]));
+                    self.crash(place, LONGEST);
+                    continue;
+                }
+                1 => Fault::Isolate(victim),
+                2 => Fault::Mute(victim),
+                _ => Fault::Deafen(victim),
+            };
+            self.note(&format!("{fault:?} {} for good", HOSTS[place]));
+            self.cuts.push((schedule::cuts(fault, place, self.size()), LONGEST));
+        }
+        core
     }
 
     /// Lets a fault begin.
@@ -219,13 +265,25 @@ impl Cluster<'_> {
                 self.counts.leader_crashes += u64::from(leader == Some(place));
                 self.cut_power(place, lasts);
             }
-            Fault::CrashAll => (0..HOSTS.len()).for_each(|place| self.cut_power(place, lasts)),
-            Fault::Isolate(victim) | Fault::Mute(victim) => {
+            Fault::CrashAll => (0..self.size()).for_each(|place| self.cut_power(place, lasts)),
+            Fault::Isolate(victim) | Fault::Mute(victim) | Fault::Deafen(victim) => {
                 let place = hit(victim);
                 self.counts.partitions += 1;
                 self.counts.leader_partitions += u64::from(leader == Some(place));
                 self.note(&format!("{fault:?} {} for {lasts:?}", HOSTS[place]));
-                self.cuts.push((schedule::cuts(fault, place), self.elapsed() + lasts));
+                self.cuts.push((schedule::cuts(fault, place, self.size()), self.elapsed() + lasts));
+            }
+            Fault::Split(_) | Fault::Bridge(..) => {
+                self.counts.splits += 1;
+                self.note(&format!("{fault:?} for {lasts:?}"));
+                self.cuts.push((schedule::cuts(fault, 0, self.size()), self.elapsed() + lasts));
+            }
+            Fault::Jump(victim, ms) => {
+                let place = hit(victim);
+                self.counts.jumps += 1;
+                self.note(&format!("the wall clock of {} is off by {ms} ms", HOSTS[place]));
+                self.hosts[place].body.clock.jump(ms);
+                self.jumps.push((place, self.elapsed() + lasts));
             }
             Fault::FailSync(victim) => {
                 let place = hit(victim);
@@ -235,7 +293,7 @@ impl Cluster<'_> {
                 self.hosts[place].restart_at = Some(self.elapsed() + lasts);
             }
             Fault::Ambush(distance) => {
-                let place = (hit(Victim::Leader) + distance) % HOSTS.len();
+                let place = (hit(Victim::Leader) + distance) % self.size();
                 self.note(&format!("{} is to crash in its next term", HOSTS[place]));
                 self.hosts[place].ambushed_in = self.term(place);
                 self.begin(Planned { fault: Fault::Crash(Victim::Leader), ..planned });
@@ -299,6 +357,18 @@ impl Cluster<'_> {
             self.hosts[place].down_until = None;
             self.reach.set_down(place, false);
             self.sim.bounce(HOSTS[place]);
+        }
+    }
+
+    fn end_jumps(&mut self) {
+        let now = self.elapsed();
+        let (over, left) = self.jumps.drain(..).partition(|(_, until)| *until <= now);
+        self.jumps = left;
+        let over: Vec<(Place, Duration)> = over;
+        for (place, _) in over {
+            if self.jumps.iter().all(|(other, _)| *other != place) {
+                self.hosts[place].body.clock.jump(0);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! One host: a real node, its clients, and the final read.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{
@@ -10,19 +11,20 @@ use std::{
     time::Duration,
 };
 
-use jepsen_like::final_read::{Attempt, End, JobLine, JobView, ReadEnd};
+use jepsen_like::final_read::{JobLine, ReadEnd};
 use quorate::{
     node::{
         Consistency, Environment, FileSystem, Handle, Limits, NoArchive, Node, NodeOptions,
         OpenError, RaftRuntime,
     },
-    queue::{self, AttemptEnd, Filter, State},
+    queue::{self, Filter, State},
 };
 use raft::{Bootstrap, Lifeline, Timing, disk::MemoryDisk};
-use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{clock::SimClock, net::SimNet, recorder::Recorder, schedule::HOSTS, workload};
+use crate::{
+    clock::SimClock, net::SimNet, recorder::Recorder, schedule::Place, view::job_view, workload,
+};
 
 /// The peers' port, on every host.
 const PEER_PORT: u16 = 8771;
@@ -38,17 +40,37 @@ const READ_HOLD: Duration = Duration::from_secs(20);
 pub enum Phase {
     /// Work.
     Run,
-    /// Invoke nothing more.
-    Drain,
+    /// Invoke nothing more, but write once: a majority works, and the others do not.
+    Core,
     /// Write once more, in the new term.
     Barrier,
     /// Read everything, now that nobody writes any more.
     Read,
 }
 
+/// Which hosts have done what a phase asked of them.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Mutex<BTreeSet<(Phase, Place)>>>);
+
+impl Progress {
+    fn note(&self, phase: Phase, place: Place) {
+        self.0.lock().expect("nothing panics in here").insert((phase, place));
+    }
+
+    /// Those of these hosts that have not.
+    pub fn missing(&self, phase: Phase, of: &[Place]) -> Vec<Place> {
+        let done = self.0.lock().expect("nothing panics in here");
+        of.iter().copied().filter(|place| !done.contains(&(phase, *place))).collect()
+    }
+}
+
 /// What a host is made of; it is the same at every start.
 #[derive(Clone)]
 pub struct Body {
+    /// Its place among them.
+    pub place: Place,
+    /// The names of all hosts.
+    pub peers: &'static [&'static str],
     /// Its name.
     pub name: &'static str,
     /// Its network.
@@ -69,8 +91,8 @@ pub struct Body {
     pub recorder: Recorder,
     /// What its clients are to do.
     pub phase: watch::Receiver<Phase>,
-    /// How many hosts have written their barrier, and how many have been read.
-    pub finished: Arc<AtomicU64>,
+    /// Where it says what it has done.
+    pub progress: Progress,
 }
 
 impl Body {
@@ -92,12 +114,14 @@ impl Body {
         *self.handle.lock().expect("nobody panics with a handle") = Some(handle.clone());
         let (recorder, phase) = (self.recorder.clone(), self.phase.clone());
         workload::run(self.name, life, handle.clone(), recorder, seed, phase).await;
-        self.phase.wait_for(|phase| *phase == Phase::Barrier).await?;
-        workload::barrier(self.name, life, &handle, &self.recorder).await;
-        self.finished.fetch_add(1, Ordering::Relaxed);
+        for phase in [Phase::Core, Phase::Barrier] {
+            self.phase.wait_for(|now| *now >= phase).await?;
+            workload::write_once(self.name, life, phase, &handle, &self.recorder).await;
+            self.progress.note(phase, self.place);
+        }
         self.phase.wait_for(|phase| *phase == Phase::Read).await?;
         self.read(&handle).await?;
-        self.finished.fetch_add(1, Ordering::Relaxed);
+        self.progress.note(Phase::Read, self.place);
         std::future::pending().await
     }
 }
@@ -130,44 +154,6 @@ fn all_jobs(state: &State) -> Vec<queue::JobView> {
     }
 }
 
-/// As `GET /work/get` prints it.
-fn job_view(job: &queue::JobView) -> JobView {
-    let json = |bytes: &[u8]| {
-        serde_json::from_slice(bytes)
-            .unwrap_or_else(|_| Value::from("not the JSON that was put in"))
-    };
-    JobView {
-        work_id: job.id.to_string(),
-        state: format!("{:?}", job.state).to_lowercase(),
-        payload: Some(json(&job.payload.bytes)),
-        result: job.result.as_deref().map(json),
-        attempts: job.attempts.iter().map(attempt).collect(),
-    }
-}
-
-fn attempt(attempt: &queue::AttemptView) -> Attempt {
-    Attempt {
-        attempt: attempt.attempt,
-        token: attempt.token.0,
-        node_id: attempt.worker.to_string(),
-        claimed_at_ms: attempt.claimed_at.0,
-        ended_at_ms: attempt.ended_at.map(|at| at.0),
-        end: attempt.end.map(end),
-        error: attempt.error.as_deref().map(str::to_owned),
-    }
-}
-
-fn end(end: AttemptEnd) -> End {
-    match end {
-        AttemptEnd::Completed => End::Completed,
-        AttemptEnd::Failed => End::Failed,
-        AttemptEnd::Released => End::Released,
-        AttemptEnd::Expired => End::Expired,
-        AttemptEnd::WorkerDown => End::WorkerDown,
-        AttemptEnd::Cancelled => End::Cancelled,
-    }
-}
-
 impl Body {
     async fn open(&self, seed: u64) -> Result<Handle, OpenError> {
         let options = NodeOptions {
@@ -178,8 +164,8 @@ impl Body {
                 listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, PEER_PORT)),
                 advertise: peer(self.name),
                 bootstrap: Bootstrap::Expect {
-                    voters: HOSTS.len(),
-                    seeds: HOSTS.iter().map(|host| peer(host)).collect(),
+                    voters: self.peers.len(),
+                    seeds: self.peers.iter().map(|host| peer(host)).collect(),
                     only: None,
                 },
                 timing: Timing { heartbeat_ms: 30, election_min_ms: 150, election_max_ms: 300 },
@@ -196,7 +182,7 @@ impl Body {
         let disk = Arc::clone(&self.disk);
         let environment = Environment {
             raft: raft::Environment { disk, net: Arc::new(self.net.clone()), seed },
-            clock: Arc::new(self.clock),
+            clock: Arc::new(self.clock.clone()),
             space: Arc::new(FileSystem),
             archive: Arc::new(NoArchive),
         };

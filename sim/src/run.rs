@@ -1,11 +1,9 @@
 //! One seed from its first tick to its final read, and what is checked at every step.
 
 use std::{
+    collections::BTreeSet,
     panic,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,23 +12,28 @@ use tokio::sync::watch;
 
 use crate::{
     cluster::Cluster,
-    host::Phase,
+    host::{Phase, Progress},
     oracle::{Disk, Oracle},
     recorder::Recorder,
-    schedule::{self, HOSTS},
-    workload::OPERATIONS,
+    schedule::{self, HOSTS, Place},
+    workload::{OPERATIONS, READS},
 };
 
 /// Faults begin after this, when the cluster has formed, and not after that.
 const FAULTS: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(58)];
 /// Clients work for this long.
 const RUN: Duration = Duration::from_mins(1);
-/// By then all clients have given up what they had begun, and all hosts are up.
+/// How long after that a majority may take until all of it writes, while the others stay broken: its clients
+/// have first to give up what they had begun.
+const CORE: Duration = Duration::from_secs(25);
+/// How long after the healing all may take until they write.
+const HEALED: Duration = Duration::from_secs(20);
+/// By then all clients have given up what they had begun.
 const DRAINED: Duration = Duration::from_secs(75);
-/// By then a leader of a new term is elected.
-const ELECTED: Duration = Duration::from_secs(80);
-/// By then every replica must have been written through and read: writes flow after heal.
-const READ: Duration = Duration::from_secs(100);
+/// How long the election of a leader of a new term may take.
+const ELECTION: Duration = Duration::from_secs(5);
+/// How long each replica may take to be written through, and to be read, then.
+const READ: Duration = Duration::from_secs(20);
 /// How long the last leader is down.
 const LAST_CRASH: Duration = Duration::from_millis(500);
 
@@ -41,14 +44,21 @@ pub struct Outcome {
     pub inside: Result<(), String>,
     /// What happened how often, by name.
     pub coverage: Vec<(&'static str, u64)>,
+    /// How much time passed in the simulation.
+    pub simulated: Duration,
+    /// What was to go wrong, and its place in the seed's story.
+    pub story: Vec<(usize, schedule::Planned)>,
 }
 
 impl Outcome {
     /// What a run must have seen, and has not.
     pub fn untested(&self) -> Vec<&'static str> {
-        const NEEDED: [&str; 12] = [
+        const NEEDED: [&str; 15] = [
+            READS,
             "leader crashes",
             "leader partitions",
+            "splits",
+            "clock jumps",
             "ambushes",
             "info",
             "hashes agreed",
@@ -66,16 +76,29 @@ impl Outcome {
     }
 }
 
-/// Runs one seed to its end. Nothing but the seed decides what happens.
-pub fn run(seed: u64, recorder: &Recorder) -> Outcome {
+/// Runs one seed to its end, without these faults of its story. Nothing but the seed, and what is left out
+/// of it, decides what happens.
+pub fn run(seed: u64, without: &BTreeSet<usize>, recorder: &Recorder) -> Outcome {
     let panicked = note_panics();
-    let mut run = Run::new(seed, recorder);
+    let mut run = Run::new(seed, without, recorder);
+    let story = run.story.clone();
     let mut inside = run.play();
     // A task that panics ends alone, and may be missed by nobody.
     if let (Ok(()), Some(message)) = (&inside, panicked.lock().expect(NOTED).take()) {
         inside = Err(message);
     }
-    Outcome { inside, coverage: run.coverage(recorder) }
+    let (coverage, simulated) = (run.coverage(recorder), run.cluster.elapsed());
+    Outcome { inside, coverage, simulated, story }
+}
+
+/// How many faults the story of a seed has.
+pub fn faults(seed: u64) -> usize {
+    plan_of(&mut StdRng::seed_from_u64(seed), schedule::size(seed)).len()
+}
+
+fn plan_of(rng: &mut StdRng, size: usize) -> Vec<schedule::Planned> {
+    let [from, until] = FAULTS;
+    schedule::plan(&mut StdRng::seed_from_u64(rng.random()), size, from, until)
 }
 
 const NOTED: &str = "no panic while a panic is noted";
@@ -94,45 +117,51 @@ fn note_panics() -> Arc<Mutex<Option<String>>> {
 
 struct Run<'a> {
     cluster: Cluster<'a>,
-    plan: Vec<schedule::Planned>,
+    story: Vec<(usize, schedule::Planned)>,
     oracle: Oracle,
     phase: watch::Sender<Phase>,
-    finished: Arc<AtomicU64>,
+    progress: Progress,
     standing: String,
 }
 
 impl Run<'_> {
-    fn new(seed: u64, recorder: &Recorder) -> Self {
+    fn new(seed: u64, without: &BTreeSet<usize>, recorder: &Recorder) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let [from, until] = FAULTS;
-        let plan = schedule::plan(&mut StdRng::seed_from_u64(rng.random()), from, until);
+        let size = schedule::size(seed);
+        let plan = plan_of(&mut rng, size).into_iter().enumerate();
+        let story: Vec<_> = plan.filter(|(place, _)| !without.contains(place)).collect();
         let (phase, phases) = watch::channel(Phase::Run);
-        let finished = Arc::new(AtomicU64::new(0));
-        let cluster = Cluster::new(rng, recorder, &phases, &finished);
+        let progress = Progress::default();
+        let cluster = Cluster::new(rng, size, recorder, &phases, &progress);
         let standing = String::new();
-        Self { cluster, plan, oracle: Oracle::default(), phase, finished, standing }
+        Self { cluster, story, oracle: Oracle::default(), phase, progress, standing }
     }
 
     fn play(&mut self) -> Result<(), String> {
-        let mut plan = std::mem::take(&mut self.plan).into_iter().peekable();
+        let mut story = std::mem::take(&mut self.story).into_iter().peekable();
         while self.cluster.elapsed() < RUN {
             let now = self.cluster.elapsed();
-            while let Some(planned) = plan.next_if(|planned| planned.at <= now) {
+            while let Some((_, planned)) = story.next_if(|(_, planned)| planned.at <= now) {
                 self.cluster.begin(planned);
             }
             self.step()?;
         }
-        self.enter(Phase::Drain);
+        let all: Vec<Place> = (0..self.cluster.size()).collect();
+        let core = self.cluster.heal_a_core();
+        self.enter(Phase::Core);
+        self.step_until_done(Phase::Core, &core, CORE)?;
+        self.cluster.note("all are healed");
         self.cluster.heal();
+        self.step_until_done(Phase::Core, &all, HEALED)?;
         self.step_until(DRAINED)?;
         // In a new term, an entry of an old one is below the barrier or can never commit.
         let leader = self.cluster.leader().ok_or("no leader after heal")?;
         self.cluster.crash(leader, LAST_CRASH);
-        self.step_until(ELECTED)?;
+        self.step_until(self.cluster.elapsed() + ELECTION)?;
         self.enter(Phase::Barrier);
-        self.step_until_finished(HOSTS.len() as u64)?;
+        self.step_until_done(Phase::Barrier, &all, READ)?;
         self.enter(Phase::Read);
-        self.step_until_finished(2 * HOSTS.len() as u64)
+        self.step_until_done(Phase::Read, &all, READ)
     }
 
     fn enter(&self, phase: Phase) {
@@ -147,21 +176,35 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn step_until_finished(&mut self, count: u64) -> Result<(), String> {
-        while self.finished.load(Ordering::Relaxed) < count {
-            if self.cluster.elapsed() > READ {
-                return Err(format!("not all replicas wrote and read: {}", self.standing));
+    /// Lets these hosts do what a phase asks of them.
+    fn step_until_done(
+        &mut self,
+        phase: Phase,
+        hosts: &[Place],
+        limit: Duration,
+    ) -> Result<(), String> {
+        let deadline = self.cluster.elapsed() + limit;
+        loop {
+            let missing = self.progress.missing(phase, hosts);
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if self.cluster.elapsed() > deadline {
+                let missing: Vec<_> = missing.into_iter().map(|place| HOSTS[place]).collect();
+                let (missing, standing) = (missing.join(", "), &self.standing);
+                return Err(format!(
+                    "{phase:?} was not done by {missing} in {limit:?}: {standing}"
+                ));
             }
             self.step()?;
         }
-        Ok(())
     }
 
     /// One tick of the simulation, and the checks after it.
     fn step(&mut self) -> Result<(), String> {
         self.cluster.step()?;
         let (mut standing, mut applied) = (Vec::new(), Vec::new());
-        for (place, host) in HOSTS.into_iter().enumerate() {
+        for (place, host) in HOSTS.into_iter().take(self.cluster.size()).enumerate() {
             let Some(handle) = self.cluster.handle(place) else { continue };
             let status = handle.status();
             let disk = if self.cluster.is_dying(place) { Disk::Dead } else { Disk::Works };
@@ -187,6 +230,7 @@ impl Run<'_> {
         let [ok, fail, info] = recorder.completed();
         let counts = self.cluster.counts;
         let mut coverage = vec![
+            ("replicas", self.cluster.size() as u64),
             ("ok", ok),
             ("fail", fail),
             ("info", info),
@@ -196,11 +240,14 @@ impl Run<'_> {
             ("ambushes", counts.ambushes),
             ("partitions", counts.partitions),
             ("leader partitions", counts.leader_partitions),
+            ("splits", counts.splits),
+            ("clock jumps", counts.jumps),
             ("failed syncs", counts.failed_syncs),
             ("hashes agreed", self.oracle.agreed),
             ("snapshot index", self.oracle.snapshot_index),
             ("snapshots installed", self.oracle.snapshots_installed),
         ];
+        coverage.push((READS, recorder.counted(READS)));
         coverage.extend(OPERATIONS.map(|what| (what, recorder.counted(what))));
         coverage
     }

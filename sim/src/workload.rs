@@ -7,12 +7,12 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use jepsen_like::history::{Failure, Function};
 use quorate::{
-    node::{Handle, Unavailable},
+    node::{Consistency, Handle, Unavailable, View},
     queue::{
         Action, Add, Answer, Backoff, Beat, BeatStatus, Cancel, Claim, Claimed, Command, Complete,
-        Delay, Fail, Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Once, Operation,
-        Outcome, Payload, QueueName, Rejection, Release, RequestId, Retry, Token, WorkType,
-        WorkerId,
+        Delay, Fail, Found, Heartbeat, Holding, JobId, NewJob, OnDependencyFailure, Once,
+        Operation, Outcome, Payload, QueueName, Rejection, Release, RequestId, Retry, State, Token,
+        WorkType, WorkerId,
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -22,11 +22,15 @@ use tokio::{sync::watch, time};
 use crate::{
     host::Phase,
     recorder::{Call, Ending, Process, Recorder},
+    view::job_view,
 };
 
 mod operate;
 
 pub use operate::OPERATIONS;
+
+/// What is counted of reads.
+pub const READS: &str = "reads";
 
 /// The queue whose jobs are in the checked history.
 const QUEUE: &str = "default";
@@ -92,8 +96,9 @@ pub async fn run(
     }
 }
 
-/// Adds one job and repeats that until the answer is known: writes flow again.
-pub async fn barrier(host: &str, life: u64, handle: &Handle, recorder: &Recorder) {
+/// Adds one job, and repeats that until it is acknowledged: writes flow.
+pub async fn write_once(host: &str, life: u64, phase: Phase, handle: &Handle, recorder: &Recorder) {
+    let name_of = format!("{host}.{life}.{phase:?}");
     let (_, phase) = watch::channel(Phase::Read);
     let mut client = Client {
         handle: handle.clone(),
@@ -101,11 +106,13 @@ pub async fn barrier(host: &str, life: u64, handle: &Handle, recorder: &Recorder
         process: recorder.process(host),
         rng: StdRng::seed_from_u64(life),
         phase,
-        name: format!("{host}.{life}.barrier"),
+        name: name_of,
         made: 0,
     };
     let job = name(&client.name, JobId::parse);
-    client.add(&job, 0).await;
+    while !matches!(client.add(&job, 1).await, Ending::Ok { .. }) {
+        time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 impl Client {
@@ -121,6 +128,10 @@ impl Client {
                 (0..=3, Some(old)) => {
                     let (job, content) = recent[old].clone();
                     self.add(&job, content).await;
+                }
+                (7 | 8, Some(old)) => {
+                    let job = recent[old].0.clone();
+                    self.get(&job).await;
                 }
                 (4, Some(old)) => {
                     let (job, content) = recent[old].clone();
@@ -197,11 +208,32 @@ impl Client {
         time::sleep(lease * self.rng.random_range(2..5)).await;
     }
 
-    async fn add(&mut self, job: &JobId, content: u64) {
-        let args = json!({"payload": {"n": content}});
+    async fn add(&mut self, job: &JobId, content: u64) -> Ending {
+        let args = content_of(content);
         let call = Call { job: Some(job.to_string()), args, ..Call::default() };
         let command = Command::Add(Add { jobs: vec![new_job(QUEUE, job.clone(), content)] });
-        self.ask(Function::Add, call, command).await;
+        self.ask(Function::Add, call, command).await
+    }
+
+    /// Reads a job. A read that finds none, or that nobody answers, saw nothing.
+    async fn get(&mut self, job: &JobId) {
+        let call = Call { job: Some(job.to_string()), ..Call::default() };
+        let (handle, id) = (self.handle.clone(), job.clone());
+        let asked = async move {
+            let view = move |state: &State| state.job(&id);
+            let read = handle.read(Consistency::Linearizable, HOLD, view);
+            match time::timeout(PATIENCE, read).await {
+                Ok(Ok(View { value: Some(Found::Job(job)), rev })) => {
+                    let res = serde_json::to_value(job_view(&job)).expect("a job is plain data");
+                    Ending::Ok { rev: rev.0, grant: None, res }
+                }
+                Ok(Ok(_)) => Ending::Fail(failure("not_found", true)),
+                Ok(Err(_)) | Err(_) => Ending::Fail(failure("not_read", true)),
+            }
+        };
+        if let Ending::Ok { .. } = self.process.run(Function::Get, call, asked).await {
+            self.recorder.count(READS);
+        }
     }
 
     async fn cancel(&mut self, job: &JobId) {
@@ -241,7 +273,11 @@ impl Client {
         }
         let added: Vec<Value> = then
             .iter()
-            .map(|job| json!({"work_id": job.id.as_str(), "payload": {"n": self.made}}))
+            .map(|job| {
+                let mut added = content_of(self.made);
+                added["work_id"] = job.id.as_str().into();
+                added
+            })
             .collect();
         let call = Call { args: json!({"result": result, "then": added}), ..held(holding) };
         let result = Some(Bytes::from(result.to_string()));
@@ -250,14 +286,18 @@ impl Client {
     }
 
     async fn fail(&mut self, holding: &Holding) {
-        let retry = Retry::After(self.rng.random_range(0..300));
+        let retry_in_ms = self.rng.random_range(0..600);
+        let retry = Retry::After(retry_in_ms);
         let command = Command::Fail(Fail { holding: holding.clone(), error: None, retry });
-        self.ask(Function::Fail, held(holding), command).await;
+        let call = Call { args: json!({"retry_in_ms": retry_in_ms}), ..held(holding) };
+        self.ask(Function::Fail, call, command).await;
     }
 
     async fn release(&mut self, holding: &Holding) {
-        let command = Command::Release(Release { holding: holding.clone(), delay_ms: 0 });
-        self.ask(Function::Release, held(holding), command).await;
+        let delay_ms = self.rng.random_range(0..400);
+        let command = Command::Release(Release { holding: holding.clone(), delay_ms });
+        let call = Call { args: json!({"delay_ms": delay_ms}), ..held(holding) };
+        self.ask(Function::Release, call, command).await;
     }
 
     async fn heartbeat(&mut self, holding: &Holding) {
@@ -266,8 +306,9 @@ impl Client {
         self.ask(Function::Heartbeat, held(holding), command).await;
     }
 
-    /// Asks, and asks again under the same identity while the outcome is unknown.
-    async fn ask(&mut self, f: Function, call: Call, command: Command) {
+    /// Asks, and asks again under the same identity while the outcome is unknown. How it ended at last.
+    async fn ask(&mut self, f: Function, call: Call, command: Command) -> Ending {
+        let mut last = Ending::Info(failure("never_asked", false));
         for _ in 0..=REPEATS {
             let handle = self.handle.clone();
             let command = command.clone();
@@ -275,11 +316,12 @@ impl Client {
                 let answer = time::timeout(PATIENCE, handle.submit(vec![command], HOLD)).await;
                 ending(answer.map(|answer| answer.map(single)))
             };
-            match self.process.run(f, call.clone(), asked).await {
-                Ending::Info(_) => {}
-                Ending::Ok { .. } | Ending::Fail(_) => return,
+            last = self.process.run(f, call.clone(), asked).await;
+            if !matches!(last, Ending::Info(_)) {
+                break;
             }
         }
+        last
     }
 
     /// Claims one job; repeats under the same request id while the outcome is unknown.
@@ -329,6 +371,21 @@ fn name<T, E: std::fmt::Debug>(text: &str, parse: fn(&str) -> Result<T, E>) -> T
     parse(text).expect("the workload makes valid names")
 }
 
+/// How long a job waits, ms: it follows from its content, so that a repeated add says the same.
+fn delay_ms(content: u64) -> u64 {
+    if content.is_multiple_of(5) { 200 + content % 400 } else { 0 }
+}
+
+/// What a job is added with, as on the wire.
+fn content_of(content: u64) -> Value {
+    json!({
+        "payload": {"n": content},
+        "delay_ms": delay_ms(content),
+        "max_attempts": ATTEMPTS,
+    })
+}
+
+/// The same, as a command has it.
 fn new_job(queue: &str, id: JobId, content: u64) -> NewJob {
     NewJob {
         id,
@@ -339,7 +396,10 @@ fn new_job(queue: &str, id: JobId, content: u64) -> NewJob {
             content_type: "application/json".into(),
         },
         priority: 50,
-        delay: Delay::None,
+        delay: match delay_ms(content) {
+            0 => Delay::None,
+            delay_ms => Delay::For(delay_ms),
+        },
         lease_ms: None,
         max_attempts: Some(ATTEMPTS),
         backoff: Backoff::default(),

@@ -16,7 +16,7 @@ use super::{
     Archive, Limits, MachineClock, NoArchive, codec,
     ended::Ended,
     events::{Events, Gap, GapReason, Happening},
-    snapshot,
+    planted, snapshot,
     waiters::{Call, Waiters},
 };
 use crate::queue::{Change, Deadlines, Found, Image, JobId, Outcome, State, WallMs};
@@ -150,9 +150,10 @@ impl StateMachine for Machine {
     type Image = Image;
 
     fn apply(&mut self, index: LogIndex, entry: &Bytes) -> Result<Vec<Outcome>, MachineError> {
-        let entry = codec::decode_entry(entry)
+        let mut entry = codec::decode_entry(entry)
             .map_err(|reason| MachineError(format!("log entry {index}: {reason}")))?;
-        let applied = if self.bells.events.is_recording() {
+        planted::before(&self.state, &mut entry);
+        let mut applied = if self.bells.events.is_recording() {
             let (applied, transitions) = self.state.apply_watched(&entry);
             if !transitions.is_empty() {
                 self.bells.events.record_jobs(entry.stamp.wall, transitions);
@@ -161,6 +162,7 @@ impl StateMachine for Machine {
         } else {
             self.state.apply(&entry)
         };
+        planted::after(&self.state, &mut applied);
         for change in applied.changes {
             self.bells.ring(change);
         }
@@ -180,8 +182,9 @@ impl StateMachine for Machine {
     }
 
     fn restore(&self, source: &mut dyn io::Read) -> Result<Self, MachineError> {
-        let state = snapshot::read(source)
+        let mut state = snapshot::read(source)
             .map_err(|reason| MachineError(format!("queue snapshot: {reason}")))?;
+        planted::restored(&mut state);
         if state.rev() != self.state.rev() {
             let (WallMs(at_ms), rev) = (state.wall(), state.rev());
             let gap = Gap { reason: GapReason::Snapshot, after: None, missed: None, rev };

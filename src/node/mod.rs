@@ -44,6 +44,7 @@ mod leaders;
 mod machine;
 mod open;
 mod parked;
+mod planted;
 mod proposer;
 mod reads;
 mod routing;

@@ -24,6 +24,7 @@ use crate::{
         types::{Entry, LogId, TypeConfig, Vote},
     },
     log::{Log, Record, Recovered, StoredEntry},
+    mutant,
 };
 
 /// The least that one append request to a follower is allowed to carry: one entry, however large.
@@ -161,6 +162,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         // Readable before it is durable: the reader of a former leader must stop at once.
         self.marks().vote = Some(*vote);
+        if mutant::is_planted("M3") {
+            return Ok(());
+        }
         // Raft §5.1: a vote is on disk before its answer leaves.
         self.write_durably(vec![Record::Vote(codec::encode(vote).into())]).await
     }

@@ -15,6 +15,7 @@ use openraft::{
         Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
         RPCTypes, RaftNetworkFactory,
     },
+    vote::RaftLeaderId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -24,11 +25,12 @@ use crate::{
     consensus::{
         blocking::Blocking,
         types::{
-            AppendRequest, AppendResult, RpcError, Snapshot, SnapshotResponse, TransferRequest,
-            TransferResponse, TypeConfig, Vote, VoteRequest, VoteResponse,
+            AppendRequest, AppendResult, LogId, RpcError, Snapshot, SnapshotResponse,
+            TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest, VoteResponse,
         },
     },
     lifeline::polls::Polls,
+    mutant,
     snapshots::SnapshotFile,
     transport::{
         append_client::{AppendError, AppendLane},
@@ -108,12 +110,20 @@ impl Client {
     }
 }
 
+/// M10: an election looks at no log, for the candidate's seems to be the longest.
+fn pretend_to_have_the_longest_log(rpc: &mut VoteRequest) {
+    if let Some(last) = rpc.last_log_id.as_mut().filter(|_| mutant::is_planted("M10")) {
+        *last = LogId::new(rpc.vote.leader_id.to_committed(), u64::MAX / 2);
+    }
+}
+
 impl NetVote<TypeConfig> for Client {
     async fn vote(
         &mut self,
-        rpc: VoteRequest,
+        mut rpc: VoteRequest,
         option: RPCOption,
     ) -> Result<VoteResponse, RpcError> {
+        pretend_to_have_the_longest_log(&mut rpc);
         let response = self.ask(Kind::Vote, &rpc, &option).await?;
         self.network.polls.on_response(&rpc.vote, self.target.id, &response);
         Ok(response)
@@ -121,9 +131,10 @@ impl NetVote<TypeConfig> for Client {
 
     async fn pre_vote(
         &mut self,
-        rpc: VoteRequest,
+        mut rpc: VoteRequest,
         option: RPCOption,
     ) -> Result<VoteResponse, RpcError> {
+        pretend_to_have_the_longest_log(&mut rpc);
         self.ask(Kind::PreVote, &rpc, &option).await
     }
 }

@@ -14,7 +14,7 @@ use super::{
     recovery::{Opened, create_segment, segment_path},
     shared::{Durable, Queued, Shared},
 };
-use crate::Disk;
+use crate::{Disk, mutant};
 
 /// How far zeros are written ahead of the records: a sync that does not change the file's size is
 /// not journaled (measured: 16 entries a batch, 110 µs instead of 235 µs).
@@ -164,7 +164,7 @@ impl Writer {
             has_promises |= !matches!(record, Record::Committed(_));
         }
         self.flush()?;
-        if has_promises {
+        if has_promises && !mutant::is_planted("M2") {
             self.sync()?;
         }
         let end = self.segment.base + self.end;
@@ -247,7 +247,10 @@ impl Writer {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.segment.file.sync_data()?;
+        let synced = self.segment.file.sync_data();
+        if !mutant::is_planted("M14") {
+            synced?;
+        }
         self.synced = self.end;
         Ok(())
     }
