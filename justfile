@@ -19,9 +19,17 @@ check-pure:
     cargo check -p membership
     cargo check -p jepsen-like
 
-# One simulated minute of three voters in trouble, from a seed.
+# Five real voters and everything that this machine can do to them, for as many seconds.
+chaos seconds="600":
+    cargo run --release -p jepsen-like -- run --nodes 5 --time {{seconds}}
+
+# One simulated minute of voters in trouble, from a seed.
 sim seed:
     cd sim && cargo run -- --seed {{seed}}
+
+# Plants one bug after the other into the simulated voters, and shows what catches it.
+sim-mutants:
+    cd sim && cargo run -- --mutants all
 
 # How long one apply takes while a million jobs are purged, or a snapshot of them is written.
 bench-stalls:

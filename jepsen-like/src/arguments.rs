@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    chaos::RunArgs,
     endurance::{GarbageArgs, LossArgs, RefusePairArgs, SoakArgs},
     failover::{Fault, GapGoal, Target},
 };
@@ -28,6 +29,8 @@ pub(crate) enum Verb {
         /// An NDJSON history.
         file: PathBuf,
     },
+    /// Let clients work while one thing after the other goes wrong, and judge every promise.
+    Run(RunArgs),
     /// Measure for how long a fault stops writes, and which requests it fails.
     Failover(FailoverArgs),
     /// Every fault of the table, idle and under load; the same as `failover --fault all`.

@@ -1,13 +1,14 @@
 //! `jepsen-like`: judges recorded histories, and makes faults in clusters of real processes.
 //!
 //! ```text
-//!   arguments ─▶ setup ─▶ failover  ─┬─▶ cluster ──▶ processes, in namespaces of network
-//!                         endurance ─┼─▶ traffic ──▶ http ──▶ the surviving nodes
-//!                                    └─▶ measure ──▶ table          sweeper: what is left behind goes
+//!   arguments ─▶ setup ─▶ chaos ─────┬─▶ cluster ──▶ processes, in namespaces of network
+//!                         failover ──┼─▶ traffic ──▶ http ──▶ the nodes
+//!                         endurance ─┴─▶ measure ──▶ table          sweeper: what is left behind goes
 //! ```
 
 mod arguments;
 mod chance;
+mod chaos;
 mod check;
 mod cluster;
 mod endurance;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
 fn run(verb: &Verb) -> Result<u8, Failure> {
     match verb {
         Verb::Check { file } => check::check(file),
+        Verb::Run(arguments) => chaos::run(arguments),
         Verb::Failover(arguments) => failover::failover(arguments),
         Verb::FailoverMatrix(arguments) => failover::matrix(arguments),
         Verb::Soak(arguments) => endurance::soak(arguments),

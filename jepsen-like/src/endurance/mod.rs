@@ -30,7 +30,7 @@ mod wait;
 mod watch;
 
 pub(crate) use arguments::{GarbageArgs, LossArgs, Pair, RefusePairArgs, SoakArgs};
-pub(crate) use check::Check;
+pub(crate) use check::{Check, percent};
 pub(crate) use garbage::garbage;
 pub(crate) use loss::loss;
 pub(crate) use refuse_pair::refuse_pair;

@@ -18,7 +18,7 @@ mod row;
 mod run;
 mod trial;
 
-pub(crate) use fault::{Fault, Target};
+pub(crate) use fault::{Evidence, Fault, Injected, Target};
 pub(crate) use goal::GapGoal;
 pub(crate) use row::prove_nothing;
 pub(crate) use run::{failover, matrix};
