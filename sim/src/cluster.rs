@@ -37,6 +37,8 @@ const SLOW: Duration = Duration::from_millis(40);
 const DYING: Duration = Duration::from_millis(30);
 /// How long a host is down after an ambush: back while its term's election is still open.
 const AMBUSH: Duration = Duration::from_millis(20);
+/// How long the leader is down that crashed as a follower came back.
+const STALE: Duration = Duration::from_secs(1);
 /// How long a host is down whose process has ended.
 const RESTART: Duration = Duration::from_millis(100);
 /// How many packets wait at a socket: turmoil panics at the next one.
@@ -74,6 +76,8 @@ pub struct Counts {
     pub splits: u64,
     /// Wall clocks that jumped.
     pub jumps: u64,
+    /// Leaders that crashed as a follower came back that was behind.
+    pub stale: u64,
     /// Syncs made to fail.
     pub failed_syncs: u64,
 }
@@ -90,6 +94,8 @@ pub struct Cluster<'a> {
     applied_cuts: Cuts,
     /// Whose wall clock is off, and until when.
     jumps: Vec<(Place, Duration)>,
+    /// When the leader crashes, because a follower is back then that is behind.
+    leader_dies_at: Option<Duration>,
     slow_until: Option<Duration>,
     recorder: Recorder,
     /// See [`Counts`].
@@ -97,10 +103,10 @@ pub struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// So many hosts with empty disks. `phase` and `progress` are [`Body`]'s.
+    /// The hosts of a seed with empty disks. `phase` and `progress` are [`Body`]'s.
     pub fn new(
+        seed: u64,
         mut rng: StdRng,
-        size: usize,
         recorder: &Recorder,
         phase: &watch::Receiver<Phase>,
         progress: &Progress,
@@ -115,13 +121,14 @@ impl Cluster<'_> {
             .tcp_capacity(SOCKET_PACKETS)
             .enable_random_order()
             .build();
-        let reach = Reach::default();
+        let (size, reach) = (schedule::size(seed), Reach::default());
         let mut hosts = Vec::new();
         for (place, name) in HOSTS.into_iter().take(size).enumerate() {
             let loss = [Loss::Lose, Loss::Keep, Loss::Tear][rng.random_range(0..3)];
             let body = Body {
                 place,
                 peers: &HOSTS[..size],
+                has_lifeline: schedule::has_lifelines(seed),
                 name,
                 net: SimNet { place, reach: reach.clone() },
                 disk: Arc::new(MemoryDisk::new(loss, rng.random())),
@@ -153,6 +160,7 @@ impl Cluster<'_> {
             cuts: Vec::new(),
             applied_cuts: Cuts::new(),
             jumps: Vec::new(),
+            leader_dies_at: None,
             slow_until: None,
             recorder: recorder.clone(),
             counts: Counts::default(),
@@ -169,6 +177,7 @@ impl Cluster<'_> {
         }
         self.apply_cuts();
         self.end_jumps();
+        self.crash_leader_if_due();
         self.sim.step().map(drop).map_err(|error| format!("a host stopped: {error}"))
     }
 
@@ -219,9 +228,11 @@ impl Cluster<'_> {
     pub fn heal(&mut self) {
         self.cuts.clear();
         self.slow_until = None;
+        self.leader_dies_at = None;
         let now = self.elapsed();
         self.jumps.iter_mut().for_each(|(_, until)| *until = now);
         for host in &mut self.hosts {
+            host.ambushed_in = None;
             host.down_until = host.down_until.map(|until| until.min(now + RESTART));
         }
     }
@@ -295,8 +306,17 @@ impl Cluster<'_> {
             Fault::Ambush(distance) => {
                 let place = (hit(Victim::Leader) + distance) % self.size();
                 self.note(&format!("{} is to crash in its next term", HOSTS[place]));
-                self.hosts[place].ambushed_in = self.term(place);
+                // A host that is down is met in the first term that it comes to.
+                let greatest = || (0..self.size()).filter_map(|place| self.term(place)).max();
+                self.hosts[place].ambushed_in = self.term(place).or_else(greatest);
                 self.begin(Planned { fault: Fault::Crash(Victim::Leader), ..planned });
+            }
+            Fault::Stale(distance) => {
+                let place = (hit(Victim::Leader) + distance) % self.size();
+                self.note(&format!("{} is to fall behind for {lasts:?}", HOSTS[place]));
+                let until = self.elapsed() + lasts;
+                self.cuts.push((schedule::cuts(fault, place, self.size()), until));
+                self.leader_dies_at = Some(until);
             }
             Fault::Slow => {
                 self.note(&format!("slow links for {lasts:?}"));
@@ -334,7 +354,7 @@ impl Cluster<'_> {
         self.reach.set_down(place, true);
         self.sim.crash(HOSTS[place]);
         host.body.disk.crash(seed);
-        (host.dies_at, host.restart_at, host.ambushed_in) = (None, None, None);
+        (host.dies_at, host.restart_at) = (None, None);
         host.down_until = Some(now + downtime);
     }
 
@@ -346,6 +366,7 @@ impl Cluster<'_> {
         let is_ambushed =
             host.ambushed_in.is_some_and(|term| self.term(place).is_some_and(|now| now > term));
         if is_ambushed {
+            self.hosts[place].ambushed_in = None;
             self.counts.ambushes += 1;
             self.crash(place, AMBUSH);
         } else if is_due(host.dies_at) {
@@ -358,6 +379,18 @@ impl Cluster<'_> {
             self.reach.set_down(place, false);
             self.sim.bounce(HOSTS[place]);
         }
+    }
+
+    fn crash_leader_if_due(&mut self) {
+        if self.leader_dies_at.is_none_or(|at| at > self.elapsed()) {
+            return;
+        }
+        // While nobody leads, it waits for the next one that does.
+        let Some(leader) = self.leader() else { return };
+        self.leader_dies_at = None;
+        self.counts.stale += 1;
+        self.counts.leader_crashes += 1;
+        self.crash(leader, STALE);
     }
 
     fn end_jumps(&mut self) {

@@ -71,6 +71,8 @@ pub struct Body {
     pub place: Place,
     /// The names of all hosts.
     pub peers: &'static [&'static str],
+    /// Whether it pings the others.
+    pub has_lifeline: bool,
     /// Its name.
     pub name: &'static str,
     /// Its network.
@@ -169,7 +171,7 @@ impl Body {
                     only: None,
                 },
                 timing: Timing { heartbeat_ms: 30, election_min_ms: 150, election_max_ms: 300 },
-                lifeline: Some(Lifeline::lan()),
+                lifeline: self.has_lifeline.then(Lifeline::lan),
                 segment_bytes: SEGMENT_BYTES,
                 snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
                 kept_entries: KEPT_ENTRIES,

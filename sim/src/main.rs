@@ -217,7 +217,9 @@ fn many(seeds: u64) -> u8 {
                     return HARNESS_ERROR;
                 }
             };
-            let (code, text) = (output.status.code(), String::from_utf8_lossy(&output.stdout));
+            let text = String::from_utf8_lossy(&output.stdout);
+            // A replica's panic may end the process before it can report.
+            let code = output.status.code().or(Some(i32::from(VIOLATED)));
             let Some(count) = code.and_then(|code| counts.get_mut(usize::try_from(code).ok()?))
             else {
                 say(&mut io::stderr(), &format!("seed {seed} ended with {code:?}\n{text}"));
@@ -249,7 +251,7 @@ fn many(seeds: u64) -> u8 {
 fn shrink(seed: u64) -> u8 {
     let is_violated = |without: &BTreeSet<usize>| -> io::Result<bool> {
         let output = start(seed, without)?.wait_with_output()?;
-        Ok(output.status.code() == Some(i32::from(VIOLATED)))
+        Ok(output.status.code().is_none_or(|code| code == i32::from(VIOLATED)))
     };
     let shrunk = || -> io::Result<Option<BTreeSet<usize>>> {
         let mut without = BTreeSet::new();

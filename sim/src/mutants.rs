@@ -1,10 +1,6 @@
 //! Whether this harness finds what it is for: bugs are planted (`raft::mutant`), and each must be caught.
 
-use std::{
-    io,
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::{io, process::Command, time::Instant};
 
 use crate::{HARNESS_ERROR, VALID, VIOLATED, say};
 
@@ -64,13 +60,23 @@ fn catch(mutant: &str, seeds: u64) -> io::Result<Option<(u64, String)>> {
         let output = Command::new(std::env::current_exe()?)
             .args(["--seed", &seed.to_string()])
             .env("MUTANT", mutant)
-            .stderr(Stdio::null())
             .output()?;
-        if output.status.code() == Some(i32::from(VIOLATED)) {
-            return Ok(Some((seed, accusers(&String::from_utf8_lossy(&output.stdout)))));
+        let (said, complained) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        match output.status.code() {
+            Some(code) if code == i32::from(VIOLATED) => return Ok(Some((seed, accusers(&said)))),
+            Some(_) => {}
+            None => return Ok(Some((seed, panic_in(&complained)))),
         }
     }
     Ok(None)
+}
+
+/// What a process complained of that a panic of a replica ended before it could report.
+fn panic_in(complaints: &str) -> String {
+    let mut lines = complaints.lines().skip_while(|line| !line.contains(" panicked at "));
+    let message = lines.nth(1).unwrap_or_default();
+    format!("a panic: {message}")
 }
 
 /// What a report says is violated: `S4, S6, inside: n1 and n3 differ at applied index 90`.

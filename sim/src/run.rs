@@ -53,7 +53,8 @@ pub struct Outcome {
 impl Outcome {
     /// What a run must have seen, and has not.
     pub fn untested(&self) -> Vec<&'static str> {
-        const NEEDED: [&str; 15] = [
+        const NEEDED: [&str; 16] = [
+            "stale followers",
             READS,
             "leader crashes",
             "leader partitions",
@@ -132,7 +133,7 @@ impl Run<'_> {
         let story: Vec<_> = plan.filter(|(place, _)| !without.contains(place)).collect();
         let (phase, phases) = watch::channel(Phase::Run);
         let progress = Progress::default();
-        let cluster = Cluster::new(rng, size, recorder, &phases, &progress);
+        let cluster = Cluster::new(seed, rng, recorder, &phases, &progress);
         let standing = String::new();
         Self { cluster, story, oracle: Oracle::default(), phase, progress, standing }
     }
@@ -242,6 +243,7 @@ impl Run<'_> {
             ("leader partitions", counts.leader_partitions),
             ("splits", counts.splits),
             ("clock jumps", counts.jumps),
+            ("stale followers", counts.stale),
             ("failed syncs", counts.failed_syncs),
             ("hashes agreed", self.oracle.agreed),
             ("snapshot index", self.oracle.snapshot_index),

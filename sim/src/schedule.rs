@@ -12,6 +12,11 @@ pub fn size(seed: u64) -> usize {
     if seed.is_multiple_of(3) { 5 } else { 3 }
 }
 
+/// Whether the hosts of a seed have lifelines; of five seeds one is left to Raft's own timers.
+pub fn has_lifelines(seed: u64) -> bool {
+    seed % 5 != 2
+}
+
 /// A host, by its place in [`HOSTS`].
 pub type Place = usize;
 
@@ -46,6 +51,9 @@ pub enum Fault {
     /// The leader crashes, and the power of one of the others (the next, or the one after it) is cut for
     /// a moment as soon as it has come to a newer term: a vote that it gave then must be on its disk.
     Ambush(Place),
+    /// A follower (the next after the leader, or one after that) is isolated, and the leader crashes the moment
+    /// it is back: whoever stands then, its log is behind, and it must not win.
+    Stale(Place),
     /// The next sync of one host fails: it must stop, and is started again.
     FailSync(Victim),
     /// Every link is slow.
@@ -77,6 +85,7 @@ pub fn plan(rng: &mut StdRng, size: usize, from: Duration, until: Duration) -> V
         Fault::Deafen(Victim::Leader),
         Fault::Split(side(rng, size)),
         Fault::Jump(Victim::Leader, jump(rng)),
+        Fault::Stale(rng.random_range(1..size)),
     ];
     certain.shuffle(rng);
     let mut story = Vec::new();
@@ -93,7 +102,7 @@ pub fn plan(rng: &mut StdRng, size: usize, from: Duration, until: Duration) -> V
 
 fn draw(rng: &mut StdRng, size: usize) -> Fault {
     let host = Victim::Host(rng.random_range(0..size));
-    match rng.random_range(0..20) {
+    match rng.random_range(0..22) {
         0 | 1 => Fault::Crash(Victim::Leader),
         2 | 3 => Fault::Crash(host),
         4 => Fault::CrashAll,
@@ -108,6 +117,7 @@ fn draw(rng: &mut StdRng, size: usize) -> Fault {
         15 | 16 => Fault::Split(side(rng, size)),
         17 => Fault::Bridge(side(rng, size), rng.random_range(0..size)),
         18 => Fault::Jump(host, jump(rng)),
+        19 | 20 => Fault::Stale(rng.random_range(1..size)),
         _ => Fault::Slow,
     }
 }
@@ -131,7 +141,7 @@ pub fn cuts(fault: Fault, victim: Place, size: usize) -> Cuts {
     let is_cut = |from: Place, to: Place| {
         let is_between = |one: Side| (one >> from ^ one >> to) & 1 == 1;
         match fault {
-            Fault::Isolate(_) => from == victim || to == victim,
+            Fault::Isolate(_) | Fault::Stale(_) => from == victim || to == victim,
             Fault::Mute(_) => from == victim,
             Fault::Deafen(_) => to == victim,
             Fault::Split(one) => is_between(one),
@@ -174,6 +184,7 @@ mod tests {
             let has = |is: fn(&Fault) -> bool| story.iter().any(|planned| is(&planned.fault));
             assert!(has(|fault| matches!(fault, Fault::Ambush(_))), "{seed}");
             assert!(has(|fault| matches!(fault, Fault::Split(_))), "{seed}");
+            assert!(has(|fault| matches!(fault, Fault::Stale(_))), "{seed}");
             assert!(has(|fault| matches!(fault, Fault::Jump(Victim::Leader, _))), "{seed}");
         }
     }
