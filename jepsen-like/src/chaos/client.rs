@@ -41,10 +41,10 @@ pub(super) type Nodes = Arc<[(String, SocketAddr)]>;
 
 /// One client.
 pub(super) struct Client {
-    pub(super) recorder: Arc<Recorder>,
-    pub(super) nodes: Nodes,
+    recorder: Arc<Recorder>,
+    nodes: Nodes,
     /// The node that it speaks to.
-    pub(super) at: usize,
+    at: usize,
     connection: Option<Connection>,
     process: u64,
     chance: Chance,
@@ -104,8 +104,8 @@ impl Client {
         while self.rest().await {
             let old = (!recent.is_empty()).then(|| self.chance.one_of(&recent).clone());
             match (self.chance.below(20), old) {
-                (0..=2, Some((job, content))) => drop(self.add(&job, content).await),
-                (3, Some((job, content))) => drop(self.add(&job, content + 1_000_000).await),
+                (0..=2, Some((job, content))) => drop(self.ask(&add(&job, content)).await),
+                (3, Some((job, content))) => drop(self.ask(&add(&job, content + 1_000_000)).await),
                 (4, Some((job, _))) => self.about(Function::Cancel, &job).await,
                 (5, Some((job, _))) => self.about(Function::Retry, &job).await,
                 (6..=8, Some((job, _))) => self.about(Function::Get, &job).await,
@@ -115,7 +115,7 @@ impl Client {
                         recent.remove(0);
                     }
                     recent.push((job.clone(), content));
-                    drop(self.add(&job, content).await);
+                    drop(self.ask(&add(&job, content)).await);
                 }
             }
         }
@@ -148,13 +148,14 @@ impl Client {
         }
     }
 
-    /// Adds one job through one node, and again until it is acknowledged; whether that came in time.
-    pub(super) async fn write_through(mut self, limit: Duration) -> bool {
+    /// Adds one job through this node and no other, and again until it is acknowledged; whether that came in
+    /// time.
+    pub(super) async fn write_through(mut self, node: usize, limit: Duration) -> bool {
         let begun = Instant::now();
-        let (job, node) = (format!("{}-barrier", self.name), self.at);
+        let call = add(&format!("{}-barrier", self.name), 1);
         while begun.elapsed() < limit {
-            self.at = node;
-            if matches!(self.add(&job, 1).await, Ending::Ok(_)) {
+            (self.at, self.connection) = (node, None);
+            if matches!(self.attempt(&call).await, Ending::Ok(_)) {
                 return true;
             }
             sleep(PAUSE).await;
@@ -172,20 +173,6 @@ impl Client {
     fn fresh(&mut self) -> String {
         self.made += 1;
         format!("{}-{}", self.name, self.made)
-    }
-
-    async fn add(&mut self, job: &str, content: u64) -> Ending {
-        // What a job is added with follows from its content, so that a repeat says the same.
-        let delay_ms = if content.is_multiple_of(5) { 200 + content % 400 } else { 0 };
-        let args = json!({
-            "payload": {"n": content},
-            "delay_ms": delay_ms,
-            "max_attempts": MAX_ATTEMPTS,
-        });
-        let mut body = args.clone();
-        (body["work_id"], body["queue"]) = (job.into(), QUEUE.into());
-        let call = Call { args, ..post(Function::Add, "/work/add", Some(job), None, body) };
-        self.ask(&call).await
     }
 
     async fn about(&mut self, f: Function, job: &str) {
@@ -248,7 +235,7 @@ impl Client {
         self.ask(&Call { args, ..call }).await;
     }
 
-    /// Asks, and again under the same identity while nothing was sent or nobody knows what came of it.
+    /// Asks, and again under the same identity while nobody knows what came of it.
     async fn ask(&mut self, call: &Call) -> Ending {
         for _ in 0..=REPEATS {
             match self.attempt(call).await {
@@ -336,6 +323,19 @@ impl Client {
         }
         Ok(answer)
     }
+}
+
+/// What a job is added with follows from its content, so that a repeat says the same.
+fn add(job: &str, content: u64) -> Call {
+    let delay_ms = if content.is_multiple_of(5) { 200 + content % 400 } else { 0 };
+    let args = json!({
+        "payload": {"n": content},
+        "delay_ms": delay_ms,
+        "max_attempts": MAX_ATTEMPTS,
+    });
+    let mut body = args.clone();
+    (body["work_id"], body["queue"]) = (job.into(), QUEUE.into());
+    Call { args, ..post(Function::Add, "/work/add", Some(job), None, body) }
 }
 
 fn post(f: Function, path: &str, job: Option<&str>, tok: Option<u64>, body: Value) -> Call {

@@ -100,14 +100,16 @@ impl Report {
         report
     }
 
-    /// The worst of all: a promise's, and unknown when a class of faults was never in force.
+    /// The worst of all: a promise's; missed when a node did what it must not; unknown when a class of faults
+    /// was never in force.
     fn judged(&self) -> Verdict {
         let promises = self.promises.iter().map(|promise| promise.verdict);
         let classes = self
             .classes
             .values()
             .map(|[_, in_force]| if *in_force > 0 { Verdict::Met } else { Verdict::Unknown });
-        promises.chain(classes).max().unwrap_or(Verdict::Unknown)
+        let faults = self.faults.iter().map(|fault| Verdict::when(!fault.misbehaved));
+        promises.chain(classes).chain(faults).max().unwrap_or(Verdict::Unknown)
     }
 
     pub(super) const fn verdict(&self) -> Verdict {

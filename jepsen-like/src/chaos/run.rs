@@ -123,6 +123,7 @@ fn go_wrong(
         let (under, nodes) = planned.begin(cluster, begun)?;
         std::thread::park_timeout(planned.lasts);
         let evidence = under.end(cluster)?;
+        let misbehaved = matches!(evidence, Evidence::Misbehaved(_));
         let (in_force, note) = match evidence {
             Evidence::InForce => (true, None),
             Evidence::Misbehaved(what) => (true, Some(what)),
@@ -135,6 +136,7 @@ fn go_wrong(
             from_ms: ms(from),
             until_ms: ms(begun.elapsed()),
             in_force,
+            misbehaved,
             note,
         };
         if arguments.cluster.verbose {
@@ -177,9 +179,8 @@ fn write_through_each(recorder: &Arc<Recorder>, nodes: &Nodes, seed: u64) -> Res
     for (index, (label, _)) in nodes.iter().enumerate() {
         let is_over = Arc::default();
         let number = PRODUCERS + WORKERS + index;
-        let mut client = Client::new(recorder, nodes, number, seed, &is_over, Duration::ZERO);
-        client.at = index;
-        let is_written = LocalSet::new().block_on(&runtime, client.write_through(BARRIER));
+        let client = Client::new(recorder, nodes, number, seed, &is_over, Duration::ZERO);
+        let is_written = LocalSet::new().block_on(&runtime, client.write_through(index, BARRIER));
         if !is_written {
             let limit = BARRIER.as_secs();
             return Err(Failure::Cluster(format!("{label} took no write within {limit} s")));

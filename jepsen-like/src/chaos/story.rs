@@ -46,6 +46,8 @@ pub(super) struct Happened {
     pub(super) from_ms: u64,
     pub(super) until_ms: u64,
     pub(super) in_force: bool,
+    /// The node did what it must not.
+    pub(super) misbehaved: bool,
     /// What is to be said of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) note: Option<String>,
@@ -94,6 +96,13 @@ impl Planned {
         };
         let victim = self.victim(cluster);
         let label = cluster.nodes[victim].label.clone();
+        if self.class == FaultClass::Term {
+            // One that is still opening its directory is interrupted, and says so by its exit code.
+            let address = cluster.nodes[victim].http;
+            cluster.eventually("a node is ready before it is told to leave", || {
+                cluster.control.get(address, "/ready")
+            })?;
+        }
         let injected = fault.inject(cluster, Victim::Node(victim), epoch)?;
         Ok((Under::One(injected), vec![label]))
     }
@@ -129,7 +138,7 @@ fn lose(cluster: &mut Cluster) -> Result<(Under, Vec<String>), Failure> {
 }
 
 impl Under {
-    /// Looks whether it is in force, and undoes it. `None`: it was; otherwise what speaks against it.
+    /// Looks whether it is in force, and undoes it.
     pub(super) fn end(self, cluster: &mut Cluster) -> Result<Evidence, Failure> {
         match self {
             Self::One(injected) => {

@@ -6,7 +6,8 @@
 //!
 //! An indeterminate operation may stand anywhere after its invocation, or nowhere. A job that more orders
 //! would have to be tried for than there is time is left out and counted, and so is one that an add five
-//! minutes later may have made anew, or of which a completion was repeated that a `retry` may have undone.
+//! minutes later may have made anew, or of which a completion was repeated that a `retry` may have undone, or whose
+//! attempt log is missing or full.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,7 +72,11 @@ impl Checker for Linearizable {
         for (job, known) in jobs.iter().filter(|(job, _)| !unclear.contains(*job)) {
             // Of several nodes' reads that agree one is enough; that they agree is S13's.
             let log = read.nodes.values().find_map(|node| node.jobs.get(job));
-            judge(job, known, &calls(job, known, log), &mut ledger);
+            // What the log does not tell may have happened.
+            match log.filter(|log| !log.is_truncated()) {
+                Some(log) => judge(job, known, &calls(job, known, log), &mut ledger),
+                None => ledger.counts.add("jobs_left_out"),
+            }
         }
         let untested = if ledger.counts.get("jobs_with_overlap") == 0 {
             Some("no two operations on one job overlapped".to_owned())

@@ -30,11 +30,7 @@ pub(crate) struct Known {
 }
 
 /// The calls on `job`, in no order, and whose each is (`None`: nobody's).
-pub(crate) fn calls(
-    job: &str,
-    known: &[Known],
-    log: Option<&JobView>,
-) -> Vec<(Call, Option<usize>)> {
+pub(crate) fn calls(job: &str, known: &[Known], log: &JobView) -> Vec<(Call, Option<usize>)> {
     let leases = Leases::of(known, log);
     let told = known.iter().enumerate().filter_map(|(place, known)| {
         let did = did(job, known, &leases)?;
@@ -57,14 +53,14 @@ pub(crate) fn calls(
 struct Leases(BTreeMap<u64, u64>);
 
 impl Leases {
-    fn of(known: &[Known], log: Option<&JobView>) -> Self {
+    fn of(known: &[Known], log: &JobView) -> Self {
         let released: BTreeSet<u64> = known
             .iter()
             .filter(|known| known.invoke.f == Function::Release)
             .filter_map(|known| known.invoke.tok)
             .collect();
         let ends_in_time = |token: u64| {
-            let log = log.and_then(|job| job.attempts.iter().find(|log| log.token == token));
+            let log = log.attempts.iter().find(|log| log.token == token);
             log.is_some_and(|log| match log.end {
                 Some(End::WorkerDown | End::Cancelled) => false,
                 Some(End::Released) => released.contains(&token),
@@ -179,8 +175,7 @@ fn seen(job: &Value) -> Option<Did> {
 }
 
 /// What may have happened to the job besides.
-fn untold(known: &[Known], log: Option<&JobView>) -> Vec<Did> {
-    let Some(job) = log else { return vec![] };
+fn untold(known: &[Known], job: &JobView) -> Vec<Did> {
     let answered: BTreeSet<u64> = known.iter().filter_map(grant_of).collect();
     let silent = job.attempts.iter().filter(|log| !answered.contains(&log.token));
     let mut untold: Vec<Did> =
