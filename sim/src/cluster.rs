@@ -395,9 +395,9 @@ impl Cluster<'_> {
 
     fn end_jumps(&mut self) {
         let now = self.elapsed();
-        let (over, left) = self.jumps.drain(..).partition(|(_, until)| *until <= now);
+        let (over, left): (Vec<_>, Vec<_>) =
+            self.jumps.drain(..).partition(|(_, until)| *until <= now);
         self.jumps = left;
-        let over: Vec<(Place, Duration)> = over;
         for (place, _) in over {
             if self.jumps.iter().all(|(other, _)| *other != place) {
                 self.hosts[place].body.clock.jump(0);

@@ -190,12 +190,10 @@ fn report(
     }
     let word = ["VALID", "VIOLATED", "UNKNOWN"][usize::from(code)];
     let seed = order.seed;
-    let flags = flags(seed, &order.without).join(" ");
+    let replay = replay(seed, &order.without);
     let (simulated, took) = (outcome.simulated.as_secs_f64(), took.as_secs_f64());
-    lines.push(format!(
-        "{word} seed {seed} · {simulated:.0} s simulated in {took:.1} s · \
-         replay: (cd sim && cargo run -- {flags})"
-    ));
+    lines
+        .push(format!("{word} seed {seed} · {simulated:.0} s simulated in {took:.1} s · {replay}"));
     lines.join("\n")
 }
 
@@ -217,16 +215,22 @@ fn many(seeds: u64) -> u8 {
                     return HARNESS_ERROR;
                 }
             };
-            let text = String::from_utf8_lossy(&output.stdout);
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
             // A replica's panic may end the process before it can report.
-            let code = output.status.code().or(Some(i32::from(VIOLATED)));
-            let Some(count) = code.and_then(|code| counts.get_mut(usize::try_from(code).ok()?))
+            let (code, text) = output.status.code().map_or_else(
+                || {
+                    let replay = replay(seed, &BTreeSet::new());
+                    (i32::from(VIOLATED), format!("VIOLATED seed {seed} by a panic · {replay}"))
+                },
+                |code| (code, said),
+            );
+            let Some(count) = usize::try_from(code).ok().and_then(|code| counts.get_mut(code))
             else {
-                say(&mut io::stderr(), &format!("seed {seed} ended with {code:?}\n{text}"));
+                say(&mut io::stderr(), &format!("seed {seed} ended with {code}\n{text}"));
                 return HARNESS_ERROR;
             };
             *count += 1;
-            let is_valid = code == Some(i32::from(VALID));
+            let is_valid = code == i32::from(VALID);
             say(
                 &mut io::stdout(),
                 if is_valid { text.lines().last().unwrap_or_default() } else { &text },
@@ -285,6 +289,11 @@ fn shrink(seed: u64) -> u8 {
 /// Starts a run in a process of its own.
 fn start(seed: u64, without: &BTreeSet<usize>) -> io::Result<Child> {
     Command::new(std::env::current_exe()?).args(flags(seed, without)).stdout(Stdio::piped()).spawn()
+}
+
+/// The command that runs it again.
+fn replay(seed: u64, without: &BTreeSet<usize>) -> String {
+    format!("replay: (cd sim && cargo run -- {})", flags(seed, without).join(" "))
 }
 
 /// The arguments of one run.
